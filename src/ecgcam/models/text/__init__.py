@@ -1,0 +1,1 @@
+"""Prompts to embeddings, one file per kind of text tower."""

@@ -1,0 +1,16 @@
+"""A file in, a Record in millivolts out. Nothing here imports torch."""
+
+from ecgcam.records.readers import read_record
+from ecgcam.records.record import CANONICAL_LEADS, Record, canonical_name, parse_lead_names
+from ecgcam.records.windows import Window, take_window, window_starts
+
+__all__ = [
+    "CANONICAL_LEADS",
+    "Record",
+    "Window",
+    "canonical_name",
+    "parse_lead_names",
+    "read_record",
+    "take_window",
+    "window_starts",
+]

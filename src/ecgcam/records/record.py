@@ -1,0 +1,158 @@
+"""A recording in millivolts, the names of its leads, and the algebra between the limb leads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ecgcam.errors import EcgcamError
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+CANONICAL_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# Each limb lead as a combination of I and II: Einthoven (III = II - I) and Goldberger
+# (aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2).
+_LIMB = {
+    "I": (1.0, 0.0),
+    "II": (0.0, 1.0),
+    "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5),
+    "aVL": (1.0, -0.5),
+    "aVF": (-0.5, 1.0),
+}
+_BY_KEY = {name.lower(): name for name in CANONICAL_LEADS} | {
+    "di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III", "1": "I", "2": "II", "3": "III",
+    **{f"c{i}": f"V{i}" for i in range(1, 7)},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A recording.
+
+    Attributes
+    ----------
+    name : str
+        The file's stem, without its folder.
+    signal : float32, (L, N)
+        Millivolts, one row per lead in canonical order; NaN where the recording has no value.
+    fs : float
+        Samples per second.
+    leads : tuple of str
+        The row names, a subset of `CANONICAL_LEADS` in that order.
+    derived : tuple of str
+        Those of `leads` that were computed from other limb leads.
+    notes : tuple of str
+        What a reader of the result should know: channels left out, leads derived.
+    """
+
+    name: str
+    signal: FloatArray
+    fs: float
+    leads: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording, s."""
+        return float(self.signal.shape[1] / self.fs)
+
+    @classmethod
+    def from_channels(
+        cls, name: str, channels: npt.NDArray[np.floating], fs: float, names: Sequence[str], *, source: str
+    ) -> Record:
+        """Build a record from channels (C, N) in mV in any order, by their names.
+
+        Channels that are none of the twelve leads are left out with a note; missing limb leads are derived.
+        `source` names the file in errors.
+        """
+        if channels.ndim != 2 or channels.shape[1] == 0:
+            raise EcgcamError(f"{source}: the recording is empty; there is nothing to explain")
+        if not (np.isfinite(fs) and fs > 0):
+            raise EcgcamError(f"{source}: a sampling rate of {fs:g} Hz is not possible; give the true one with --fs")
+        rows: dict[str, FloatArray] = {}
+        left_out = []
+        for channel, given in zip(channels, names, strict=True):
+            lead = canonical_name(given)
+            if lead is None:
+                left_out.append(str(given))
+            elif lead in rows:
+                raise EcgcamError(
+                    f"{source}: lead {lead} occurs twice; keep one of them, or name the channels with --lead-names"
+                )
+            else:
+                row = channel.astype(np.float32)
+                row[~np.isfinite(row)] = np.nan
+                rows[lead] = row
+        if not rows:
+            raise EcgcamError(
+                f"{source}: none of the channels ({', '.join(map(str, names))}) is one of the twelve leads; "
+                "name them with --lead-names"
+            )
+        if all(np.isnan(row).all() for row in rows.values()):
+            raise EcgcamError(f"{source}: every sample is missing (NaN); there is nothing to explain")
+        notes = []
+        if left_out:
+            notes.append(f"channels left out, not among the twelve leads: {', '.join(left_out)}")
+        derived, parents = _derive_limb_leads(rows)
+        if derived:
+            notes.append(f"leads derived from {' and '.join(parents)}: {', '.join(derived)}")
+        leads = tuple(lead for lead in CANONICAL_LEADS if lead in rows)
+        return cls(name, np.stack([rows[lead] for lead in leads]), float(fs), leads, derived, tuple(notes))
+
+
+def _derive_limb_leads(rows: dict[str, FloatArray]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Add the missing limb leads to `rows` where two others are there; return their names and the two parents.
+
+    Any two limb leads span the frontal plane. A parent that is flat or mostly missing says nothing, so the two with
+    the most varying samples are taken (the first in canonical order among equals).
+    """
+    present = [lead for lead in _LIMB if lead in rows]
+    missing = tuple(lead for lead in _LIMB if lead not in rows)
+    if not missing or len(present) < 2:
+        return (), ()
+
+    def usable(lead: str) -> int:
+        values = rows[lead][np.isfinite(rows[lead])]
+        return len(values) if len(values) and np.ptp(values) > 0 else 0
+
+    first, second = sorted(present, key=usable, reverse=True)[:2]
+    basis = np.array([_LIMB[first], _LIMB[second]])
+    for lead in missing:
+        a, b = np.linalg.solve(basis.T, np.array(_LIMB[lead]))
+        rows[lead] = (a * rows[first] + b * rows[second]).astype(np.float32)
+    return missing, tuple(lead for lead in _LIMB if lead in (first, second))
+
+
+def canonical_name(name: str) -> str | None:
+    """Return the canonical name of a lead (``"AVR"``, ``"lead ii"``, ``"ECG V1"``), or None if it is none of the twelve."""
+    key = re.sub(r"^(lead|ecg|ekg)(?=[\s_:-])", "", str(name).strip().lower())
+    return _BY_KEY.get(re.sub(r"[\s_:-]+", "", key))
+
+
+def parse_lead_names(text: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list; ``"standard"`` stands for I, II, III, aVR, aVL, aVF, V1 to V6.
+
+    Raises
+    ------
+    EcgcamError
+        If a name is empty or occurs twice.
+    """
+    if text.strip().lower() == "standard":
+        return CANONICAL_LEADS
+    names = tuple(part.strip() for part in text.split(","))
+    keys = [canonical_name(name) or name for name in names]
+    if "" in names:
+        raise EcgcamError(
+            f"--lead-names {text}: an empty name; write for example I,II,V1 (or 'standard' for the usual twelve)"
+        )
+    if len(set(keys)) < len(keys):
+        raise EcgcamError(f"--lead-names {text}: a lead is named twice; each channel needs a name of its own")
+    return names

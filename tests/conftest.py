@@ -1,0 +1,41 @@
+"""Shared fixtures: the real recordings beside the checkout, unpacked once into the git-ignored cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real recordings. Its absence skips on a user's machine and fails in CI."""
+    if not (SHARED / "data/unpack.py").is_file():
+        reason = f"the recordings are not beside the checkout ({SHARED})"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}, and CI must not skip")
+        pytest.skip(reason)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def wfdb_folder(shared: Path) -> Path:
+    """WFDB records as published: ptbxl, cinc, ptb."""
+    return shared / "data/wfdb"
+
+
+@pytest.fixture(scope="session")
+def unpacked(shared: Path) -> Path:
+    """The packed sets as WFDB records: ptbxl, ludb, quality."""
+    cache = ROOT / ".cache/recordings"
+    done = cache / "complete"
+    if not done.exists():
+        subprocess.run([sys.executable, str(shared / "data/unpack.py"), str(cache)], check=True, capture_output=True)
+        done.touch()
+    return cache

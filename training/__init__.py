@@ -1,0 +1,1 @@
+"""Training of the bundled model. Not part of the wheel."""
