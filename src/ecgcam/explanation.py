@@ -1,0 +1,209 @@
+"""The result of an explanation: arrays on one time base, scores, and every setting needed to repeat the call."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ecgcam.errors import EcgcamError
+from ecgcam.files import atomic
+
+FORMAT = "ecgcam-explanation/1"
+FILE = "explanation.npz"
+SUMMARY = "summary.json"
+SCALES = ("evidence", "lead", "raw")
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One record, one prompt: which leads, and which moments.
+
+    L leads are the record's, in canonical order; T samples are the window at the model's rate; C cells are the target layer's
+    (0 for methods without cells). No array holds NaN.
+
+    Attributes
+    ----------
+    map : float32, (L, T)
+        The method's map laid on the samples; >= 0 unless ``meta["signed"]``; 0 where `valid` is false.
+    map_cells, cell_time : float32, (L, C), float64, (C,)
+        Cells before relu, and the centre of each, s from the start of the record.
+    gradient, gradient_smoothed : float32, (L, T)
+        d score / d mV, and its magnitude smoothed along time (signed where so asked); (L, 0) where not computed.
+    signal : float32, (L, T)
+        Millivolts, as the model saw them.
+    time : float64, (T,)
+        Seconds from the start of the record.
+    fs : float
+        Samples per second.
+    valid : bool, (L, T)
+        False where the sample is padding, missing, or on a flat lead.
+    leads : tuple of str
+        Row names.
+    score, empty_score : float
+        Similarity of the window, and of the window with every lead filled.
+    lead_scores : float32, (L,)
+        Similarity of each lead alone.
+    mask_shift : float32, (L,)
+        1 - cosine between the embedding of the window and of each lead alone.
+    meta : dict
+        The settings, and what a reader should know.
+    """
+
+    map: Floats
+    map_cells: Floats
+    cell_time: npt.NDArray[np.float64]
+    gradient: Floats
+    gradient_smoothed: Floats
+    signal: Floats
+    time: npt.NDArray[np.float64]
+    fs: float
+    valid: npt.NDArray[np.bool_]
+    leads: tuple[str, ...]
+    score: float
+    empty_score: float
+    lead_scores: Floats
+    mask_shift: Floats
+    meta: dict[str, Any]
+
+    @property
+    def gains(self) -> Floats:
+        """How much: the score with each lead alone over the score with every lead filled, (L,)."""
+        return self.lead_scores - np.float32(self.empty_score)
+
+    @property
+    def ranking(self) -> list[int]:
+        """Row numbers by gain, largest first; canonical order among equals."""
+        return sorted(range(len(self.leads)), key=lambda row: -float(self.gains[row]))
+
+    def scaled_map(self, scale: str = "evidence") -> npt.NDArray[np.float64]:
+        """Return the map (L, T) on one scale for all leads.
+
+        ``evidence``: each lead's map has unit mass (its integral over seconds is 1) times the lead's positive gain, so that
+        colour stands for similarity per second. ``lead``: each lead's map over its own largest magnitude. ``raw``: as it is.
+        """
+        values = self.map.astype(np.float64)
+        if scale == "raw":
+            return values
+        if scale == "lead":
+            largest = np.abs(values).max(axis=1, keepdims=True, initial=0.0)
+            return np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)
+        if scale != "evidence":
+            raise EcgcamError(f"--scale {scale}: no such scale; choose from {', '.join(SCALES)}")
+        mass = np.abs(values).sum(axis=1, keepdims=True) / self.fs
+        density = np.divide(values, mass, out=np.zeros_like(values), where=mass > 0)
+        return density * np.maximum(self.gains.astype(np.float64), 0.0)[:, None]
+
+    def moments(self, row: int, count: int = 3, apart: float = 0.2) -> list[float]:
+        """Return the times (s) of a lead's strongest moments, strongest first.
+
+        A moment is a local maximum of the map; moments lie at least `apart` seconds from one another. Fewer than `count` are
+        returned where the map has fewer.
+        """
+        values = np.abs(self.map[row])
+        padded = np.concatenate([[-np.inf], values, [-np.inf]])
+        peaks = np.flatnonzero((values > 0) & (values >= padded[:-2]) & (values > padded[2:]))
+        chosen: list[float] = []
+        for peak in peaks[np.argsort(-values[peaks], kind="stable")]:
+            time = float(self.time[peak])
+            if all(abs(time - other) >= apart for other in chosen):
+                chosen.append(time)
+            if len(chosen) == count:
+                break
+        return chosen
+
+    def summary(self) -> dict[str, Any]:
+        """Return what ``summary.json`` holds: scores, leads ranked by gain with their moments, settings, warnings.
+
+        `ecgcam.store` adds the folder it wrote to.
+        """
+        settings = {k: v for k, v in self.meta.items() if k not in {"record", "text", "warnings", "format"}}
+        return {
+            "record": self.meta["record"],
+            "text": self.meta["text"],
+            "slug": slug_of(self.meta["text"]),
+            "score": round(float(self.score), 6),
+            "empty_score": round(float(self.empty_score), 6),
+            "leads": [
+                {
+                    "name": self.leads[row],
+                    "score": round(float(self.lead_scores[row]), 6),
+                    "gain": round(float(self.gains[row]), 6),
+                    "moments_s": [round(moment, 3) for moment in self.moments(row)],
+                }
+                for row in self.ranking
+            ],
+            "settings": settings,
+            "warnings": list(self.meta["warnings"]),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``explanation.npz`` and ``summary.json`` into `folder` (made if needed), each whole or not at all."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(folder / FILE) as path:
+            np.savez_compressed(path, **self._arrays())
+        with atomic(folder / SUMMARY) as path:
+            path.write_text(json.dumps(self.summary(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return folder / FILE
+
+    @classmethod
+    def load(cls, path: str | Path) -> Explanation:
+        """Read an ``explanation.npz``, or the one in a folder.
+
+        Raises
+        ------
+        EcgcamError
+            If the file is missing, is no explanation, or lacks a key.
+        """
+        path = Path(path)
+        path = path / FILE if path.is_dir() else path
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+        except FileNotFoundError as error:
+            raise EcgcamError(f"{path}: no such explanation; ecgcam explain writes one") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise EcgcamError(f"{path}: not an explanation of ecgcam (not a readable .npz)") from error
+        names = [field.name for field in fields(cls)]
+        if missing := [name for name in names if name not in arrays]:
+            raise EcgcamError(f"{path}: not an explanation of ecgcam (no {', '.join(missing)})")
+        meta = json.loads(str(arrays["meta"]))
+        if meta.get("format") != FORMAT:
+            raise EcgcamError(f"{path}: written in the format {meta.get('format')!r}; this version reads {FORMAT!r}")
+        scalars = {name: float(arrays[name]) for name in ("fs", "score", "empty_score")}
+        return cls(**{
+            **{name: arrays[name] for name in names},
+            **scalars,
+            "leads": tuple(str(lead) for lead in arrays["leads"]),
+            "meta": meta,
+        })  # fmt: skip
+
+    def _arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "meta"}
+        return arrays | {"meta": np.asarray(json.dumps(self.meta, ensure_ascii=False, sort_keys=True))}
+
+
+def slug_of(text: str) -> str:
+    """Return the folder name of a prompt: NFKC, lower case, letters and digits of any script kept, at most 60 characters.
+
+    Empty and cut ones get eight hex digits of the prompt's SHA-256.
+    """
+    import hashlib
+    import unicodedata
+
+    normal = unicodedata.normalize("NFKC", text).lower()
+    kept = re.sub(r"-+", "-", "".join(c if c.isalnum() else "-" for c in normal)).strip("-")
+    if kept and len(kept) <= 60:
+        return kept
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{kept[:51].rstrip('-')}-{digest}"

@@ -1,0 +1,260 @@
+"""Model files: what a model eats, where to look inside it, and under which licence. Read and checked without torch."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ecgcam.errors import EcgcamError
+from ecgcam.records import CANONICAL_LEADS, Window, canonical_name
+from ecgcam.records.record import FloatArray
+from ecgcam.resources import configs
+
+Normalisation = Literal["none", "median", "minmax", "zscore", "zscore-lead"]
+Fill = Literal["baseline", "zero-mv", "zero", "mean", "noise"]
+Layout = Literal["BCT", "BTC", "TBC"]
+Similarity = Literal["cosine", "dot"]
+Padding = Literal["zero-mv", "baseline"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model's signal encoder takes.
+
+    Attributes
+    ----------
+    fs, seconds : float
+        Rate (Hz) and length (s) of the window.
+    leads : tuple of str
+        The order of the model's channels.
+    normalisation : str
+        ``none`` (mV), ``median`` (less the lead's median), ``minmax`` (whole window to [0, 1]), ``zscore`` (whole window),
+        ``zscore-lead`` (each lead).
+    fill, fill_reason : str
+        What a masked lead is filled with unless the caller says otherwise, and why.
+    padding : str
+        Where a short record's padding lies: ``zero-mv``, or each lead's ``baseline``.
+    mean : tuple of float
+        Training mean per lead in model space, where the model states it.
+    """
+
+    fs: float = 500.0
+    seconds: float = 10.0
+    leads: tuple[str, ...] = CANONICAL_LEADS
+    normalisation: Normalisation = "none"
+    fill: Fill = "baseline"
+    fill_reason: str = ""
+    padding: Padding = "zero-mv"
+    mean: tuple[float, ...] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Length of the window in samples."""
+        return round(self.fs * self.seconds)
+
+    def arrange(self, window: Window) -> FloatArray:
+        """Return the window's millivolts (leads, T) in the model's lead order; leads the record lacks lie at 0 mV."""
+        rows = {lead: row for row, lead in enumerate(window.leads)}
+        signal = np.zeros((len(self.leads), window.signal.shape[1]), np.float32)
+        for i, lead in enumerate(self.leads):
+            if lead in rows:
+                signal[i] = window.signal[rows[lead]]
+        return signal
+
+    def constants(self, window: Window) -> tuple[FloatArray, FloatArray]:
+        """Return offset and scale (leads, 1) of this window: model input = (mV - offset) x scale.
+
+        They are taken once from the unmasked window, so that masking a lead leaves the others as they were.
+        """
+        signal = self.arrange(window)
+        shape = (len(self.leads), 1)
+        offset, scale = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        if self.normalisation == "median":
+            offset = self.baseline(window)
+        elif self.normalisation == "minmax":
+            low, high = signal.min(), signal.max()
+            offset, scale = np.full(shape, low), np.full(shape, 1.0 / (high - low))
+        elif self.normalisation == "zscore":
+            offset, scale = np.full(shape, signal.mean()), np.full(shape, 1.0 / signal.std())
+        elif self.normalisation == "zscore-lead":
+            deviation = signal.std(axis=1, keepdims=True)
+            offset, scale = signal.mean(axis=1, keepdims=True), 1.0 / np.where(deviation > 0, deviation, 1.0)
+        return offset.astype(np.float32), scale.astype(np.float32)
+
+    def baseline(self, window: Window) -> FloatArray:
+        """Return each lead's median over its valid samples (leads, 1), mV; 0 for leads without any."""
+        rows = {lead: row for row, lead in enumerate(window.leads)}
+        medians = np.zeros((len(self.leads), 1), np.float32)
+        for i, lead in enumerate(self.leads):
+            if lead in rows and window.valid[rows[lead]].any():
+                medians[i] = np.median(window.signal[rows[lead]][window.valid[rows[lead]]])
+        return medians
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Where a layer's cells are, declared and never guessed.
+
+    Attributes
+    ----------
+    layout : str
+        The axes of its output: B batch, C channels, T cells along time.
+    step, offset : float
+        Samples at the model's rate from one cell's centre to the next, and to the first cell's centre.
+    skip : int
+        Leading cells that are no place in time (a class token).
+    """
+
+    layout: Layout
+    step: float
+    offset: float
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model file. `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty."""
+
+    name: str
+    family: str
+    summary: str
+    text: str
+    licence: str
+    input: InputSpec
+    layers: dict[str, LayerSpec]
+    layer: str
+    similarity: Similarity = "cosine"
+    weights: str = ""
+    source: str = ""
+    paper: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return the model's line in ``ecgcam models list``."""
+        return {
+            "name": self.name, "family": self.family, "text": self.text,
+            "fs": self.input.fs, "seconds": self.input.seconds, "licence": self.licence,
+        }  # fmt: skip
+
+
+def model_names() -> list[str]:
+    """Return the names of the model files that ecgcam brings."""
+    return sorted(path.stem for path in (configs() / "models").glob("*.toml"))
+
+
+def load_spec(name_or_file: str | Path) -> ModelSpec:
+    """Read a model file by name (``"mini"``) or path (``my.toml``).
+
+    Raises
+    ------
+    EcgcamError
+        If there is no such file, or a key in it is missing, unknown or out of range.
+    """
+    text = str(name_or_file)
+    path = Path(text) if text.endswith(".toml") else configs() / "models" / f"{text}.toml"
+    if not path.is_file():
+        raise EcgcamError(
+            f"{text}: no such model; ecgcam brings {', '.join(model_names())}, or give a model file ending in .toml"
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EcgcamError(f"{path}: not a readable TOML file ({error})") from error
+    return _Checked(path, table).spec()
+
+
+class _Checked:
+    """A TOML table whose every access is checked, so that an error names file, key and allowed values."""
+
+    def __init__(self, path: Path, table: dict[str, Any]) -> None:
+        self.path, self.table = path, table
+
+    def spec(self) -> ModelSpec:
+        self._only("", self.table, {"name", "family", "summary", "licence", "weights", "source", "paper", "input", "text",
+                                    "score", "layer", "layers", "options"})  # fmt: skip
+        layers = {path: self._layer(path, entry) for path, entry in self._get("layers", dict).items()}
+        layer = self._get("layer", str)
+        if layer not in layers:
+            raise self._error("layer", f"{layer!r} is not under [layers]; allowed: {', '.join(layers)}")
+        return ModelSpec(
+            name=self._get("name", str),
+            family=self._get("family", str),
+            summary=self._get("summary", str),
+            licence=self._get("licence", str),
+            weights=self._get("weights", str, ""),
+            source=self._get("source", str, ""),
+            paper=self._get("paper", str, ""),
+            text=self._get("text.tower", str),
+            input=self._input(),
+            layers=layers,
+            layer=layer,
+            similarity=self._choice("score.similarity", Similarity, "cosine"),
+            options=self._get("options", dict, {}),
+        )
+
+    def _input(self) -> InputSpec:
+        self._only("input.", self._get("input", dict), {"fs", "seconds", "leads", "normalisation", "fill", "fill_reason",
+                                                         "padding", "mean"})  # fmt: skip
+        leads = tuple(self._get("input.leads", list))
+        wrong = [lead for lead in leads if canonical_name(str(lead)) != lead]
+        if wrong or len(set(leads)) < len(leads) or not leads:
+            raise self._error("input.leads", f"lead names must be distinct, of {', '.join(CANONICAL_LEADS)}")
+        fs, seconds = self._get("input.fs", float), self._get("input.seconds", float)
+        if not (fs > 0 and seconds > 0):
+            raise self._error("input.fs", "rate and seconds must be positive")
+        mean = self._get("input.mean", list, None)
+        if mean is not None and len(mean) != len(leads):
+            raise self._error("input.mean", f"one number for each of the {len(leads)} leads")
+        return InputSpec(
+            fs=fs,
+            seconds=seconds,
+            leads=leads,
+            normalisation=self._choice("input.normalisation", Normalisation),
+            fill=self._choice("input.fill", Fill),
+            fill_reason=self._get("input.fill_reason", str),
+            padding=self._choice("input.padding", Padding, "zero-mv"),
+            mean=None if mean is None else tuple(float(value) for value in mean),
+        )
+
+    def _layer(self, path: str, entry: Any) -> LayerSpec:
+        if not isinstance(entry, dict):
+            raise self._error(f"layers.{path!r}", "must be a table with layout, step and offset")
+        self._only(f"layers.{path!r}.", entry, {"layout", "step", "offset", "skip"})
+        checked = _Checked(self.path, {"layer": entry})
+        return LayerSpec(
+            layout=checked._choice("layer.layout", Layout),
+            step=checked._get("layer.step", float),
+            offset=checked._get("layer.offset", float),
+            skip=checked._get("layer.skip", int, 0),
+        )
+
+    def _get(self, key: str, kind: type, default: Any = ...) -> Any:
+        value: Any = self.table
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                if default is ...:
+                    raise self._error(key, "is missing")
+                return default
+            value = value[part]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self._error(key, f"must be a {kind.__name__}, not {value!r}")
+        return value
+
+    def _choice(self, key: str, kind: Any, default: Any = ...) -> Any:
+        value = self._get(key, str, default)
+        if value not in get_args(kind):
+            raise self._error(key, f"{value!r} is not allowed; choose from {', '.join(get_args(kind))}")
+        return value
+
+    def _only(self, prefix: str, table: dict[str, Any], known: set[str]) -> None:
+        for key in table.keys() - known:
+            raise self._error(f"{prefix}{key}", f"is unknown; allowed: {', '.join(sorted(known))}")
+
+    def _error(self, key: str, message: str) -> EcgcamError:
+        return EcgcamError(f"{self.path}: {key}: {message}")
