@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -96,12 +95,14 @@ class Explanation:
             return values
         if scale == "lead":
             largest = np.abs(values).max(axis=1, keepdims=True, initial=0.0)
-            return np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)
+            relative: npt.NDArray[np.float64] = np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)
+            return relative
         if scale != "evidence":
             raise EcgcamError(f"--scale {scale}: no such scale; choose from {', '.join(SCALES)}")
         mass = np.abs(values).sum(axis=1, keepdims=True) / self.fs
-        density = np.divide(values, mass, out=np.zeros_like(values), where=mass > 0)
-        return density * np.maximum(self.gains.astype(np.float64), 0.0)[:, None]
+        density: npt.NDArray[np.float64] = np.divide(values, mass, out=np.zeros_like(values), where=mass > 0)
+        density *= np.maximum(self.gains.astype(np.float64), 0.0)[:, None]
+        return density
 
     def moments(self, row: int, count: int = 3, apart: float = 0.2) -> list[float]:
         """Return the times (s) of a lead's strongest moments, strongest first.
@@ -151,7 +152,7 @@ class Explanation:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(folder / FILE) as path:
-            np.savez_compressed(path, **self._arrays())
+            np.savez_compressed(path, allow_pickle=False, **self._arrays())
         with atomic(folder / SUMMARY) as path:
             path.write_text(json.dumps(self.summary(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return folder / FILE
@@ -188,7 +189,7 @@ class Explanation:
             "meta": meta,
         })  # fmt: skip
 
-    def _arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "meta"}
         return arrays | {"meta": np.asarray(json.dumps(self.meta, ensure_ascii=False, sort_keys=True))}
 

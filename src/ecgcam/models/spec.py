@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, Window, canonical_name
@@ -72,7 +73,8 @@ class InputSpec:
         """
         signal = self.arrange(window)
         shape = (len(self.leads), 1)
-        offset, scale = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        offset: npt.NDArray[np.floating] = np.zeros(shape)
+        scale: npt.NDArray[np.floating] = np.ones(shape)
         if self.normalisation == "median":
             offset = self.baseline(window)
         elif self.normalisation == "minmax":

@@ -1,13 +1,16 @@
-"""The bundled family: a small 1-D residual network for the signal (He et al. 2016, in one dimension).
+"""The bundled family: a small 1-D residual network for the signal (He et al. 2016, in one dimension), hashed words for the text.
 
-Only Conv1d, BatchNorm1d, ReLU and Linear, so that every attribution method applies to it.
+The signal tower is Conv1d, BatchNorm1d, ReLU and Linear only, so that every attribution method applies to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
+
+from ecgcam.models.text.bundled import BundledEncoder, BundledTextTower
 
 
 class ResidualBlock(nn.Module):
@@ -77,3 +80,25 @@ class MiniSignalTower(nn.Module):
         """Return the joint embedding: stages, mean over time, head."""
         pooled: Tensor = self.head(self.stages(self.stem(x)).mean(dim=-1))
         return pooled
+
+
+class MiniNetwork(nn.Module):
+    """Both towers of the bundled model; as a function it is the signal tower, (B, leads, T) -> (B, D) before L2."""
+
+    def __init__(self, signal: dict[str, Any], text: dict[str, Any]) -> None:
+        super().__init__()
+        self.signal, self.text = MiniSignalTower(**signal), BundledTextTower(**text)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the joint embedding of signals."""
+        embedded: Tensor = self.signal(x)
+        return embedded
+
+    def text_encoder(self) -> BundledEncoder:
+        """Return the text side."""
+        return BundledEncoder(self.text)
+
+
+def build(signal: dict[str, Any] | None = None, text: dict[str, Any] | None = None) -> MiniNetwork:
+    """Return a network with untrained weights; the options are those of the two towers."""
+    return MiniNetwork(signal or {}, text or {})

@@ -35,6 +35,10 @@ def subwords(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
     return [marked, *(gram for gram in grams if gram != marked)]
 
 
+# Buckets of the record of known words; wide, so that an unknown word rarely falls on a known one.
+KNOWN_BUCKETS = 1 << 16
+
+
 class BundledTextTower(nn.Module):
     """Prompts -> joint embeddings (P, D), before L2.
 
@@ -48,8 +52,12 @@ class BundledTextTower(nn.Module):
         Longer prompts are cut.
     """
 
+    known: Tensor
+
     def __init__(self, buckets: int = 8192, width: int = 64, dim: int = 128, most_words: int = 64) -> None:
         super().__init__()
+        # Which buckets a training word fell into, by its whole-word hash: what the tower can be said to know.
+        self.register_buffer("known", torch.zeros(KNOWN_BUCKETS, dtype=torch.bool))
         self.buckets, self.most_words = buckets, most_words
         self.table = nn.EmbeddingBag(buckets, width, mode="mean")
         self.context = nn.Conv1d(width, width, 3, padding=1)
@@ -81,3 +89,34 @@ class BundledTextTower(nn.Module):
         mean = x.sum(-1) / present.sum(-1).clamp(min=1)
         embedded: Tensor = self.head(torch.cat([mean, x.amax(-1)], dim=1))
         return embedded
+
+    def learn_words(self, texts: Sequence[str]) -> None:
+        """Note the words of the training texts, so that a prompt of unknown words can be told."""
+        for text in texts:
+            for word in words_of(text):
+                self.known[word_hash(word) % KNOWN_BUCKETS] = True
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of a prompt that no training text had."""
+        return [word for word in words_of(text) if not bool(self.known[word_hash(word) % KNOWN_BUCKETS])]
+
+
+class BundledEncoder:
+    """The text side of the bundled model, as attribution sees it."""
+
+    def __init__(self, tower: BundledTextTower) -> None:
+        self.tower = tower
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Return (P, D), before L2."""
+        embedded: Tensor = self.tower(texts)
+        return embedded
+
+    def warnings(self, text: str) -> list[str]:
+        """Say so where the tower knows no word of a prompt, or not all of them."""
+        words, unknown = words_of(text), self.tower.unknown_words(text)
+        if not unknown:
+            return []
+        if len(unknown) == len(words):
+            return [f"the model knows no word of the prompt {text!r}; its score means little"]
+        return [f"words of the prompt that the model does not know: {', '.join(unknown)}"]

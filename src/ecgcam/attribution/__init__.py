@@ -1,0 +1,1 @@
+"""Tensors in, maps out. No files, no ECG, no text."""

@@ -1,0 +1,162 @@
+"""Runs the model and hands back scores, activations and gradients. The only hooks are here, and none outlives a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecgcam.attribution.cells import shortest_span, to_cells
+from ecgcam.errors import EcgcamError
+from ecgcam.models.base import EcgTextModel
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What one pass gives.
+
+    Attributes
+    ----------
+    embeddings : Tensor, (N, D)
+        Joint embeddings of the signals.
+    scores : Tensor, (N, P)
+        Similarity of each signal and prompt.
+    activations : Tensor, (N, C, K)
+        A, of the target layer.
+    gradients : Tensor, (P, N, C, K)
+        G, of each prompt's score with respect to A.
+    """
+
+    embeddings: Tensor
+    scores: Tensor
+    activations: Tensor
+    gradients: Tensor
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no parameter wanting a gradient; both as before afterwards, whatever happens."""
+    modes = [(module, module.training) for module in network.modules()]
+    wants = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        network.eval()
+        for parameter, _ in wants:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter, wanted in wants:
+            parameter.requires_grad_(wanted)
+        for module, training in modes:
+            module.training = training
+
+
+def capture(model: EcgTextModel, x: Tensor, texts: Tensor, layer: str | None = None) -> Capture:
+    """Run signals (N, L, T) through the model, with a graph that begins at the target layer.
+
+    Nothing before the layer wants a gradient, so that stretch costs a bare forward pass; after it, one short backward pass
+    per prompt.
+
+    Parameters
+    ----------
+    model : EcgTextModel
+        Its network is left as it was.
+    x : Tensor, (N, L, T)
+        Signals in model space; not modified.
+    texts : Tensor, (P, D)
+        Embeddings of the prompts.
+    layer : str, optional
+        Module path; default the model's target layer.
+
+    Raises
+    ------
+    EcgcamError
+        If no gradient can reach the layer.
+    """
+    module, where = model.layer(layer)
+    path = layer or model.spec.layer
+    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
+        embeddings = model.encode_signal(x.detach())
+        scores = embeddings @ texts.detach().T
+        if len(outputs) != 1:
+            raise EcgcamError(
+                f"--layer {path}: ran {len(outputs)} times in one pass of {model.name}; choose one that runs once"
+            )
+        if not scores.requires_grad:
+            raise EcgcamError(
+                f"--layer {path}: no gradient of the score reaches it; it lies off the path to the embedding, "
+                "or the model turns gradients off (torch.no_grad)"
+            )
+        gradients = [
+            torch.autograd.grad(scores[:, p].sum(), outputs[0], retain_graph=p + 1 < scores.shape[1])[0]
+            for p in range(scores.shape[1])
+        ]
+    activations = to_cells(outputs[0].detach(), where)
+    G = torch.stack([to_cells(gradient, where) for gradient in gradients])
+    if not bool(G.any()):
+        raise EcgcamError(
+            f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
+            "class token); choose an earlier layer"
+        )
+    return Capture(embeddings.detach(), scores.detach(), activations, G)
+
+
+def input_gradient(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return embeddings (N, D), scores (N, P) and d score / d x (P, N, L, T) in model space; `x` is not modified."""
+    with frozen(model.network), torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        embeddings = model.encode_signal(leaf)
+        scores = embeddings @ texts.detach().T
+        if not scores.requires_grad:
+            raise EcgcamError(f"{model.name}: turns gradients off (torch.no_grad) on the way to the embedding")
+        gradients = [
+            torch.autograd.grad(scores[:, p].sum(), leaf, retain_graph=p + 1 < scores.shape[1])[0]
+            for p in range(scores.shape[1])
+        ]
+    return embeddings.detach(), scores.detach(), torch.stack(gradients)
+
+
+def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
+    """Return the time (in samples) of the cells that hold 90 % of a layer's response to an impulse; None if it has none.
+
+    The impulse is one sample of unit height in every lead, in the middle of silence (0 in model space), at a cell's centre.
+    Step is not resolution: this tells how far a cell looks.
+    """
+    _, where = model.layer(layer)
+    samples = model.input.samples
+    middle = round(where.offset + where.step * round((samples / 2 - where.offset) / where.step))
+    silence = torch.zeros(2, len(model.input.leads), samples, device=model.device)
+    silence[1, :, middle] = 1.0
+    module, _ = model.layer(layer)
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, layer or model.spec.layer) as outputs:
+        model.encode_signal(silence)
+    A = to_cells(outputs[0].detach(), where)
+    response: np.ndarray = (A[1] - A[0]).abs().sum(dim=0).cpu().double().numpy()
+    cells = shortest_span(response)
+    return cells * where.step if cells else None
+
+
+@contextmanager
+def _leaf_output(module: nn.Module, path: str) -> Iterator[list[Tensor]]:
+    """Make a module's output the start of the graph; the list receives it.
+
+    The rest of the network gets a copy, so that operations in place after the layer neither change what was captured nor
+    break the graph.
+    """
+    outputs: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise EcgcamError(f"--layer {path}: gives a {type(output).__name__}, not a tensor; choose another layer")
+        leaf = output.detach().requires_grad_(torch.is_grad_enabled())
+        outputs.append(leaf)
+        return leaf.clone()
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

@@ -1,0 +1,58 @@
+"""Where the cells of a feature map lie in time, and laying them on samples. NumPy, but for the layout of tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import LayerSpec
+
+Floats = npt.NDArray[np.floating]
+_AXES = {"BCT": (0, 1, 2), "BTC": (0, 2, 1), "TBC": (1, 2, 0)}
+
+
+def to_cells(output: Tensor, layer: LayerSpec) -> Tensor:
+    """Return a layer's output as (B, C, K): axes in one order, cells that are no place in time dropped.
+
+    Raises
+    ------
+    EcgcamError
+        If the output has not the three axes of its declared layout.
+    """
+    if output.ndim != 3:
+        raise EcgcamError(f"--layer: its output has shape {tuple(output.shape)}, not the three axes of {layer.layout}")
+    return output.permute(*_AXES[layer.layout])[..., layer.skip :]
+
+
+def cell_centres(count: int, layer: LayerSpec) -> npt.NDArray[np.float64]:
+    """Return the centres of `count` cells, in samples of the window (sample i covers i - 1/2 to i + 1/2)."""
+    return layer.offset + layer.step * np.arange(count, dtype=np.float64)
+
+
+def lay_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray[np.float32]:
+    """Lay cells (..., K) on `samples` samples: straight lines between the cells' true centres, constant beyond the outer two.
+
+    Straight lines keep the centroid of a lone cell at its centre; stretching the first and last cell to the window's edges
+    would shift everything between.
+    """
+    count = cells.shape[-1]
+    position = np.clip((np.arange(samples) - layer.offset) / layer.step, 0, count - 1)
+    left = np.minimum(position.astype(int), max(count - 2, 0))
+    right = np.minimum(left + 1, count - 1)
+    part = (position - left).astype(np.float32)
+    laid: npt.NDArray[np.float32] = (cells[..., left] * (1 - part) + cells[..., right] * part).astype(np.float32)
+    return laid
+
+
+def shortest_span(response: Floats, share: float = 0.9) -> int:
+    """Return the length of the shortest run of cells that holds `share` of a non-negative response (K,); 0 if it is zero."""
+    total = float(response.sum())
+    if total <= 0:
+        return 0
+    cumulative = np.concatenate([[0.0], np.cumsum(response, dtype=np.float64)])
+    wanted = share * total * (1 - 1e-9)
+    ends = np.searchsorted(cumulative, cumulative[:-1] + wanted)
+    lengths = (ends - np.arange(len(response)))[ends < len(cumulative)]
+    return int(lengths.min())

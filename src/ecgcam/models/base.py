@@ -1,0 +1,80 @@
+"""What attribution asks of any model: two encoders into one space, an input specification, and layers with declared cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
+
+
+class TextEncoder(Protocol):
+    """Prompts to joint embeddings."""
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Return (P, D), before L2."""
+
+    def warnings(self, text: str) -> list[str]:
+        """Return what a user should know of a prompt, for example that no word of it is known."""
+
+
+class EcgTextModel:
+    """A signal encoder and a text encoder with one score between them.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What the model eats and where to look inside it.
+    network : nn.Module
+        Maps signals (B, leads, T) in model space to joint embeddings (B, D), before L2. Layer paths are relative to it.
+    text : TextEncoder
+        Its text side.
+    sha256 : str
+        Of the checkpoint, hexadecimal.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, network: nn.Module, text: TextEncoder, sha256: str, device: str = "cpu"
+    ) -> None:
+        self.spec, self.network, self.text, self.checkpoint_sha256 = spec, network, text, sha256
+        self.device = torch.device(device)
+        network.to(self.device).eval()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.name
+
+    @property
+    def input(self) -> InputSpec:
+        """What `encode_signal` takes."""
+        return self.spec.input
+
+    def encode_signal(self, x: Tensor) -> Tensor:
+        """Return joint embeddings (B, D) of signals (B, leads, T) in model space and lead order; unit length if cosine."""
+        return self._finish(self.network(x))
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Return joint embeddings (P, D) of prompts; unit length if the score is a cosine."""
+        with torch.no_grad():
+            return self._finish(self.text.encode(texts)).to(self.device)
+
+    def layer(self, path: str | None = None) -> tuple[nn.Module, LayerSpec]:
+        """Return a layer (default: the model's target layer) and where its cells are.
+
+        Raises
+        ------
+        EcgcamError
+            If the path is not declared in the model file.
+        """
+        path = self.spec.layer if path is None else path
+        if path not in self.spec.layers:
+            raise EcgcamError(f"--layer {path}: {self.name} declares {', '.join(self.spec.layers)}; choose one of them")
+        return self.network.get_submodule(path), self.spec.layers[path]
+
+    def _finish(self, embedding: Tensor) -> Tensor:
+        return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding
