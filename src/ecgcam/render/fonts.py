@@ -1,0 +1,160 @@
+"""Text that always fits and always has its glyphs: fonts for any script, wrapping, ellipses.
+
+Prompts come from users: they may be long, Chinese, or hold a dollar sign. Everything written on a picture passes through
+`place`, so that nothing overflows and Matplotlib neither parses a formula nor warns about a glyph.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
+from matplotlib.text import Text
+
+LATIN = "DejaVu Sans"  # comes with Matplotlib, so pictures look the same on every machine
+CJK = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "WenQuanYi Zen Hei",
+    "Source Han Sans SC",
+    "SimHei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Arial Unicode MS",
+)
+_MISSING = "□"
+_POINTS_PER_INCH = 72.0
+
+
+def place(
+    target: Figure | Axes,
+    x: float,
+    y: float,
+    text: str,
+    *,
+    size: float,
+    width: float | None = None,
+    lines: int = 1,
+    **style: Any,
+) -> Text:
+    """Write `text` at (x, y) in the target's own coordinates (figure fraction, or `transform`), and return the artist.
+
+    Parameters
+    ----------
+    size : float
+        Points.
+    width : float, optional
+        Inches the text may take; what does not fit in `lines` lines of it ends in an ellipsis.
+    style
+        Further properties of `matplotlib.text.Text`.
+    """
+    # A "$" in a prompt is a dollar sign. Families are given as a list of fonts that exist, never by rcParams.
+    artist = target.text(x, y, "", fontsize=size, parse_math=False, **style)
+    write(artist, text, width=width, lines=lines)
+    return artist
+
+
+def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1) -> None:
+    """Give an existing text artist new words, with the fonts they need and cut to `width` inches and `lines` lines."""
+    text = clean(text)
+    font = artist.get_fontproperties().copy()
+    font.set_family(list(families(text)))
+    artist.set_fontproperties(font)
+    artist.set_text(text if width is None else wrap(text, width, lines, font))
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line, without control characters, and with a box for every character no font can draw."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    missing = {c for c in text if not _drawable(LATIN, c)}
+    other = _cjk_font(frozenset(missing)) if missing else None
+    lost = {c for c in missing if other is None or not _drawable(other, c)}
+    if lost:
+        _tell_once()
+    return "".join(_MISSING if c in lost else c for c in text)
+
+
+def families(text: str) -> tuple[str, ...]:
+    """Return the fonts that draw `text`, in the order in which Matplotlib should try them."""
+    missing = frozenset(c for c in text if not _drawable(LATIN, c))
+    other = _cjk_font(missing) if missing else None
+    return (LATIN,) if other is None else (LATIN, other)
+
+
+def wrap(text: str, width: float, lines: int, font: FontProperties) -> str:
+    """Return `text` on at most `lines` lines of `width` inches in `font`; what is left over becomes an ellipsis.
+
+    Lines break at spaces where there are any, else (Chinese, long names) between any two characters.
+    """
+    wrapped: list[str] = []
+    rest = text
+    while rest and len(wrapped) < lines:
+        last = len(wrapped) == lines - 1
+        if _width(rest, font) <= width:
+            wrapped.append(rest)
+            break
+        count = _prefix(rest, width, font, "…" if last else "")
+        space = rest.rfind(" ", 0, count + 1)
+        if space > count // 2:
+            count = space
+        wrapped.append(rest[:count].rstrip() + ("…" if last else ""))
+        rest = rest[count:].lstrip()
+    return "\n".join(wrapped)
+
+
+def _prefix(text: str, width: float, font: FontProperties, end: str) -> int:
+    """Return how many characters of `text`, followed by `end`, fit in `width` inches (at least one)."""
+    low, high = 1, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _width(text[:middle] + end, font) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@lru_cache(maxsize=1)
+def _measure() -> RendererAgg:
+    return RendererAgg(1, 1, _POINTS_PER_INCH)  # type: ignore[no-untyped-call]
+
+
+def _width(text: str, font: FontProperties) -> float:
+    """Inches. Measured at one pixel per point: hinting makes it differ by a few per cent from other resolutions."""
+    width: float = _measure().get_text_width_height_descent(text, font, False)[0]  # type: ignore[no-untyped-call]
+    return 1.03 * width / _POINTS_PER_INCH
+
+
+@lru_cache(maxsize=64)
+def _cjk_font(characters: frozenset[str]) -> str | None:
+    """Return the installed font of `CJK` that has most of `characters` (the first of equals), if any has one of them."""
+    installed = {entry.name for entry in fontManager.ttflist}
+    candidates = [name for name in CJK if name in installed]
+    counts = {name: sum(_drawable(name, c) for c in characters) for name in candidates}
+    best = max(counts, key=counts.__getitem__, default=None)
+    return best if best is not None and counts[best] else None
+
+
+@lru_cache(maxsize=4096)
+def _drawable(family: str, character: str) -> bool:
+    return get_font(_file(family)).get_char_index(ord(character)) != 0
+
+
+@lru_cache(maxsize=16)
+def _file(family: str) -> str:
+    return str(fontManager.findfont(FontProperties(family=[family])))
+
+
+@lru_cache(maxsize=1)
+def _tell_once() -> None:
+    logging.getLogger("ecgcam").warning(
+        "some characters of the prompt have no glyph in the installed fonts and are drawn as %s; "
+        "install a font that has them, for Chinese %s (Debian, Ubuntu: fonts-noto-cjk)",
+        _MISSING,
+        CJK[0],
+    )

@@ -1,0 +1,67 @@
+"""Figures to files, the same bytes for the same picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ecgcam.errors import EcgcamError
+from ecgcam.explanation import Explanation
+from ecgcam.files import atomic
+from ecgcam.render.colour import colours
+from ecgcam.render.full_page import LAYOUTS, check_layout
+from ecgcam.render.lead_strip import LeadDrawing
+from ecgcam.render.paper import DPI
+
+# What to leave out so that two runs write the same bytes.
+_METADATA: dict[str, dict[str, None]] = {
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+    ".svg": {"Date": None},
+}
+
+
+def pictures(
+    explanation: Explanation, scale: str = "evidence", layout: str = "12x1", dpi: float = DPI
+) -> Iterator[tuple[str, Figure]]:
+    """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``.
+
+    The strips share one figure, whose lead changes with each step: save a picture before asking for the next.
+    """
+    check_layout(layout)
+    palette = colours(explanation, scale)
+    drawing = LeadDrawing(explanation, palette, scale, dpi)
+    for row, lead in enumerate(explanation.leads):
+        drawing.show(row)
+        yield f"lead-{lead}.png", drawing.figure
+    yield "page.png", LAYOUTS[layout](explanation, palette, scale, dpi)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write `figure` to `path` (.png, .pdf or .svg), whole or not at all, with no time stamp in it.
+
+    Raises
+    ------
+    EcgcamError
+        If the suffix is none of these.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _METADATA:
+        raise EcgcamError(f"{path}: no such kind of picture; choose from {', '.join(_METADATA)}")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format=suffix[1:], dpi=figure.dpi, metadata=_METADATA[suffix])
+        if suffix == ".svg":
+            temporary.write_text(_plain_ids(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _plain_ids(svg: str) -> str:
+    """Number the identifiers of an SVG in their order: Matplotlib salts them at random unless rcParams, a global, says not to."""
+    salted = r"[A-Za-z0-9_]*[0-9a-f]{10}"
+    names: dict[str, str] = {}
+    for name in re.findall(rf'\bid="({salted})"', svg):
+        names.setdefault(name, f"e{len(names)}")
+    return re.sub(rf'((?:\bid="|href="#|url\(#))({salted})(?=["\)])', lambda m: m[1] + names.get(m[2], m[2]), svg)

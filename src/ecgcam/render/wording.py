@@ -1,0 +1,63 @@
+"""The words on a picture: what was asked, what came out, and how it was made."""
+
+from __future__ import annotations
+
+from ecgcam.explanation import Explanation
+from ecgcam.render.paper import seconds_of
+
+NO_GAIN = "gain ≤ 0: this lead alone does not raise the score"
+ALL_ZERO = "the map is zero everywhere after relu: nothing here pushes the score up"
+FLAT = "flat or missing"
+
+
+def prompt(explanation: Explanation) -> str:
+    """Return the prompt in quotes, with what it was held against."""
+    against = explanation.meta.get("against")
+    return f"“{explanation.meta['text']}”" + (f" against {against}" if against else "")
+
+
+def outcome(explanation: Explanation) -> str:
+    """Return the record, the window and the scores."""
+    start, seconds = seconds_of(explanation)
+    name = "score difference" if explanation.meta.get("against") else "score"
+    return (
+        f"{name} {explanation.score:.3f} (every lead filled: {explanation.empty_score:.3f})  ·  "
+        f"{start:g} to {start + seconds:g} s  ·  record {explanation.meta['record']}"
+    )
+
+
+def provenance(explanation: Explanation) -> str:
+    """Return the method, mask, layer, model, and where the map's cells sit."""
+    meta = explanation.meta
+    parts = [f"{key} {meta[key]}" for key in ("method", "mask", "layer", "model") if meta.get(key) not in (None, "")]
+    step, width = meta.get("cell_step_ms"), meta.get("cell_width_ms")
+    if step is not None:
+        parts.append(f"one cell every {step:g} ms")
+    if width is not None:
+        parts.append(f"a cell sees about {width:g} ms")
+    return "  ·  ".join(parts)
+
+
+def gain(explanation: Explanation, row: int) -> str:
+    """Return a lead's gain and its rank."""
+    rank = explanation.ranking.index(row) + 1
+    return f"gain {signed(float(explanation.gains[row]))}, rank {rank} of {len(explanation.leads)}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign, a true minus included."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def notes(explanation: Explanation, row: int, scale: str, *, off_paper: bool = False) -> str:
+    """Return what a reader must know before trusting the colour (or its absence) of one lead."""
+    found = []
+    if not explanation.valid[row].any():
+        found.append(FLAT)
+    elif float(explanation.gains[row]) <= 0:
+        found.append(NO_GAIN + ("; its map is left blank" if scale == "evidence" else ""))
+    elif not explanation.map[row].any():
+        found.append("the map is zero everywhere" if explanation.meta.get("signed") else ALL_ZERO)
+    if off_paper:
+        found.append("the trace leaves the paper")
+    return "; ".join(found)
