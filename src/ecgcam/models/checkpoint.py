@@ -53,8 +53,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
-def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, family: str) -> None:
-    """Load a state dict into a network; every key must be there and fit.
+def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, model: str) -> None:
+    """Load a state dict into a network; every key must be there and fit. The network may be on the ``meta`` device.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, family
     }
     said = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
     if said:
-        raise EcgcamError(f"{source}: does not fit the family {family} ({said}); choose its model file with --model")
-    network.load_state_dict({key: value.to(wanted[key].dtype) for key, value in state.items()})
+        raise EcgcamError(f"{source}: does not fit {model} ({said}); choose its model file with --model")
+    network.load_state_dict({key: value.to(wanted[key].dtype) for key, value in state.items()}, assign=True)
 
 
 def _read_npz(path: Path) -> dict[str, Tensor]:

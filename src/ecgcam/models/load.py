@@ -4,22 +4,54 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
+from ecgcam.models.base import EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
+from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 
-# Family -> module:function. The function takes the model file's options and returns the network; a network that brings its
-# own text side has it as `network.text_encoder()`.
-FAMILIES = {"mini": "ecgcam.models.families.mini:build"}
+# Family -> module:function. The function takes the model file's options and returns the network.
+FAMILIES = {"mini": "ecgcam.models.families.mini:build", "merl": "ecgcam.models.families.merl:build"}
+
+
+# What a family's network may offer beside signal -> joint embedding.
+@runtime_checkable
+class AdaptsState(Protocol):
+    """A network that fits part of its published checkpoints."""
+
+    def adapt_state(self, state: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
+        """Return the part of a checkpoint that is this network, or say why there is none."""
+
+
+@runtime_checkable
+class BringsText(Protocol):
+    """A network with a text tower of its own."""
+
+    def text_encoder(self) -> TextEncoder:
+        """Return the text side."""
+
+
+@runtime_checkable
+class ProjectsText(Protocol):
+    """A network whose checkpoint holds the projection of a published text tower's features."""
+
+    text_width: int
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """Return joint embeddings (P, D), before L2, of text features (P, text_width)."""
 
 
 def load_model(
-    name_or_file: str | Path = "mini", checkpoint: str | Path | None = None, device: str = "auto"
+    name_or_file: str | Path = "mini",
+    checkpoint: str | Path | None = None,
+    *,
+    embeddings: str | Path | None = None,
+    device: str = "auto",
 ) -> EcgTextModel:
     """Load a model by name or model file.
 
@@ -29,19 +61,26 @@ def load_model(
         ``"mini"``, another name of ``ecgcam models list``, or a model file ending in ``.toml``.
     checkpoint : path, optional
         Its weights; not needed for the model that ecgcam brings.
+    embeddings : path, optional
+        A table of prompts, an ``.npz`` file with `texts`, `features` and `tower` (see `ecgcam.models.text.table`). It
+        stands in for the model's text tower; a model without one explains nothing without it, though it encodes signals.
     device : str
         ``"auto"`` (CUDA if there is one), ``"cpu"`` or ``"cuda"``.
 
     Raises
     ------
     EcgcamError
-        If the model or its checkpoint is missing, or they do not fit.
+        If the model, its checkpoint or the table is missing, or they do not fit.
     """
     spec = load_spec(name_or_file)
-    network = _build(spec)
     path = _weights(spec, None if checkpoint is None else Path(checkpoint))
-    load_into(network, read_state(path), path, spec.family)
-    return EcgTextModel(spec, network, network.text_encoder(), sha256_of(path), choose_device(device))  # type: ignore[operator]
+    table = None if embeddings is None else read_table(Path(embeddings))
+    network = _build(spec)
+    state = read_state(path)
+    if isinstance(network, AdaptsState):
+        state = network.adapt_state(state, path)
+    load_into(network, state, path, spec.name)
+    return EcgTextModel(spec, network, _text_side(spec, network, table), sha256_of(path), choose_device(device))
 
 
 def choose_device(device: str) -> str:
@@ -58,10 +97,27 @@ def _build(spec: ModelSpec) -> nn.Module:
         raise EcgcamError(f"{spec.name}: no such family {spec.family!r}; ecgcam knows {', '.join(FAMILIES)}")
     module, function = FAMILIES[spec.family].split(":")
     try:
-        network: nn.Module = getattr(import_module(module), function)(**spec.options)
+        # Without memory or numbers: the checkpoint brings both, and drawing weights would move the caller's random state.
+        with torch.device("meta"):
+            network: nn.Module = getattr(import_module(module), function)(**spec.options)
     except TypeError as error:
         raise EcgcamError(f"{spec.name}: its options do not fit the family {spec.family} ({error})") from error
     return network
+
+
+def _text_side(spec: ModelSpec, network: nn.Module, table: TextTable | None) -> TextEncoder:
+    if table is None:
+        return network.text_encoder() if isinstance(network, BringsText) else NoText(spec.name)
+    with torch.no_grad():
+        silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
+        joint_width = int(network.eval()(silence).shape[-1])
+    if not isinstance(network, ProjectsText):
+        return TableEncoder(table, joint_width, model=spec.name)
+
+    def project(features: Tensor) -> Tensor:
+        return network.project_text(features.to(next(network.parameters()).device))
+
+    return TableEncoder(table, joint_width, network.text_width, project, model=spec.name, tower=spec.text_model)
 
 
 def _weights(spec: ModelSpec, checkpoint: Path | None) -> Path:

@@ -20,6 +20,7 @@ Fill = Literal["baseline", "zero-mv", "zero", "mean", "noise"]
 Layout = Literal["BCT", "BTC", "TBC"]
 Similarity = Literal["cosine", "dot"]
 Padding = Literal["zero-mv", "baseline"]
+Text = Literal["bundled", "table"]
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,16 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model file. `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty."""
+    """A model file.
+
+    `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty. `text` says where prompts come
+    from: ``bundled``, the network's own tower; ``table``, embeddings made elsewhere, by the tower that `text_model` names.
+    """
 
     name: str
     family: str
     summary: str
-    text: str
+    text: Text
     licence: str
     input: InputSpec
     layers: dict[str, LayerSpec]
@@ -133,6 +138,7 @@ class ModelSpec:
     weights: str = ""
     source: str = ""
     paper: str = ""
+    text_model: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
@@ -178,6 +184,7 @@ class _Checked:
     def spec(self) -> ModelSpec:
         self._only("", self.table, {"name", "family", "summary", "licence", "weights", "source", "paper", "input", "text",
                                     "score", "layer", "layers", "options"})  # fmt: skip
+        self._only("text.", self._get("text", dict), {"tower", "model"})
         layers = {path: self._layer(path, entry) for path, entry in self._get("layers", dict).items()}
         layer = self._get("layer", str)
         if layer not in layers:
@@ -190,7 +197,8 @@ class _Checked:
             weights=self._get("weights", str, ""),
             source=self._get("source", str, ""),
             paper=self._get("paper", str, ""),
-            text=self._get("text.tower", str),
+            text=self._choice("text.tower", Text),
+            text_model=self._get("text.model", str, ""),
             input=self._input(),
             layers=layers,
             layer=layer,

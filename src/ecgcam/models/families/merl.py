@@ -1,0 +1,318 @@
+"""MERL: signals and reports in one space of 256 dimensions (Liu et al., ICML 2024, arXiv:2403.06659).
+
+Two signal encoders, a 1-D ResNet (He et al. 2016) and a 1-D ViT (Dosovitskiy et al. 2021), with the state-dict keys of the
+published checkpoints. The joint embedding of the ResNet is `downconv` and attention pooling, that of the ViT the mean of
+the tokens, `norm` and `proj_e`. `linear1`, `linear2` and the ResNet's `ecg_encoder.linear` are in every checkpoint, but not
+on that path (the first two serve a loss between two dropouts of one signal), so they are held and never run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ecgcam.errors import EcgcamError
+
+JOINT_WIDTH = 256
+TEXT_WIDTH = 768
+_SAMPLES = 5000
+
+# Residual blocks per stage, and whether they are bottlenecks.
+RESNETS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+}
+# Token width; a head has 64 of it.
+VITS = {"vit-tiny": 192, "vit-small": 384, "vit-middle": 512, "vit-base": 768}
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions and a shortcut, (B, C, T) -> (B, C', ceil(T / stride)); the stride is that of the first 3-tap convolution.
+
+    Parameters
+    ----------
+    channels, width : int
+        Input channels, and those inside the block; a bottleneck gives four times `width`.
+    stride : int
+        In samples.
+    bottleneck : bool
+        Taps 1, 3, 1 instead of 3, 3.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        out = width * 4 if bottleneck else width
+        plan = [(channels, width, 1, 1), (width, width, 3, stride), (width, out, 1, 1)]
+        if not bottleneck:
+            plan = [(channels, width, 3, stride), (width, width, 3, 1)]
+        self.depth = len(plan)
+        for i, (before, after, taps, step) in enumerate(plan, start=1):
+            self.add_module(f"conv{i}", nn.Conv1d(before, after, taps, step, taps // 2, bias=False))
+            self.add_module(f"bn{i}", nn.BatchNorm1d(after))
+            self.add_module(f"relu{i}", nn.ReLU())
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Sequential(nn.Conv1d(channels, out, 1, stride, bias=False), nn.BatchNorm1d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(F(x) + shortcut(x))."""
+        residual = x
+        for i in range(1, self.depth + 1):
+            residual = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(residual))
+            if i < self.depth:
+                residual = self.get_submodule(f"relu{i}")(residual)
+        out: Tensor = self.get_submodule(f"relu{self.depth}")(residual + self.shortcut(x))
+        return out
+
+
+class ResNetEncoder(nn.Module):
+    """Signal (B, 12, T) -> (B, C, ceil(T / 16)), C = 512 or, of bottlenecks, 2048. No pooling after the stem."""
+
+    def __init__(self, depths: tuple[int, ...], bottleneck: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(12, 64, 7, 2, 3, bias=False)
+        self.bn1, self.relu1 = nn.BatchNorm1d(64), nn.ReLU()
+        channels = 64
+        for i, depth in enumerate(depths):
+            width, blocks = 64 << i, []
+            for block in range(depth):
+                stride = 2 if i and not block else 1
+                blocks.append(ResidualBlock(channels, width, stride, bottleneck))
+                channels = width * 4 if bottleneck else width
+            self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
+        self.channels, self.stages = channels, len(depths)
+        self.linear = nn.Linear(channels, 10)  # in the checkpoints, never run
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last stage's output."""
+        x = self.relu1(self.bn1(self.conv1(x)))
+        for i in range(self.stages):
+            x = self.get_submodule(f"layer{i + 1}")(x)
+        return x
+
+
+class AttentionPool(nn.Module):
+    """Cells (B, 256, 313) -> (B, 256): one learned query attends to every cell and to itself.
+
+    Parameters
+    ----------
+    cells : int
+        The learned positions fix their number.
+    heads : int
+        Of the attention; no weight's shape depends on it, so only numbers tell a wrong one.
+    """
+
+    def __init__(self, cells: int, heads: int) -> None:
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.zeros(1, cells + 1, JOINT_WIDTH))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, JOINT_WIDTH))
+        self.mhsa = nn.MultiheadAttention(JOINT_WIDTH, heads, batch_first=True)
+        self.c_proj = nn.Linear(JOINT_WIDTH, JOINT_WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the query gathers.
+
+        Raises
+        ------
+        EcgcamError
+            If the cells are not as many as the positions.
+        """
+        position = self.positional_embedding
+        _need_cells(x.shape[-1], position.shape[1] - 1)
+        # The query's own position is added twice, here and with all others: so the checkpoints were trained.
+        query = (self.cls_token + position[:, :1]).expand(len(x), -1, -1)
+        tokens = torch.cat([query, x.transpose(1, 2)], dim=1) + position
+        gathered: Tensor = self.c_proj(self.mhsa(tokens[:, :1], tokens, tokens, need_weights=False)[0][:, 0])
+        return gathered
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (B, N, W) -> (B, N, W), with heads of 64."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.to_qkv = nn.Linear(width, 3 * width)
+        self.attend = nn.Softmax(dim=-1)
+        self.to_out = nn.Sequential(nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return softmax(q k' / 8) v, heads side by side, projected."""
+        q, k, v = (part.unflatten(-1, (-1, 64)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, dim=-1))
+        mixed = self.attend(q @ k.transpose(-1, -2) * 64**-0.5) @ v
+        out: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an exact GELU between, (B, N, W) -> (B, N, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # The third place held the dropout; the checkpoints count it.
+        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the token-wise network's output."""
+        out: Tensor = self.net(x)
+        return out
+
+
+class PreNorm(nn.Module):
+    """A layer normalisation before a module."""
+
+    def __init__(self, width: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.fn = nn.LayerNorm(width), fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return fn(norm(x))."""
+        out: Tensor = self.fn(self.norm(x))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each with a residual connection, (B, N, W) -> (B, N, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attn, self.ff = PreNorm(width, Attention(width)), PreNorm(width, FeedForward(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the tokens after one block."""
+        x = x + self.attn(x)
+        out: Tensor = x + self.ff(x)
+        return out
+
+
+class ViTEncoder(nn.Module):
+    """Signal (B, 12, T) -> (B, W): patches of 50 samples, twelve blocks, mean of the tokens, normalisation. No class token."""
+
+    patch = 50
+
+    def __init__(self, width: int, depth: int = 12) -> None:
+        super().__init__()
+        self.to_patch_embedding = nn.Conv1d(12, width, self.patch, self.patch, bias=False)
+        self.pos_embedding = nn.Parameter(torch.zeros(1, _SAMPLES // self.patch, width))
+        for i in range(depth):
+            self.add_module(f"block{i}", TransformerBlock(width))
+        self.norm = nn.LayerNorm(width)
+        self.depth = depth
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised mean token.
+
+        Raises
+        ------
+        EcgcamError
+            If the patches are not as many as the positions.
+        """
+        tokens = self.to_patch_embedding(x).transpose(1, 2)
+        _need_cells(tokens.shape[1], self.pos_embedding.shape[1])
+        tokens = tokens + self.pos_embedding
+        for i in range(self.depth):
+            tokens = self.get_submodule(f"block{i}")(tokens)
+        out: Tensor = self.norm(tokens.mean(dim=1))
+        return out
+
+
+class MerlNetwork(nn.Module):
+    """What both kinds share: the text projection, and which checkpoints fit. Signals (B, 12, 5000) -> (B, 256) before L2."""
+
+    text_width = TEXT_WIDTH
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(features, JOINT_WIDTH, bias=False)  # in the checkpoints, never run
+        self.linear2 = nn.Linear(features, JOINT_WIDTH, bias=False)
+        self.proj_t = nn.Sequential(nn.Linear(TEXT_WIDTH, JOINT_WIDTH), nn.GELU(), nn.Linear(JOINT_WIDTH, JOINT_WIDTH))
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """Return joint embeddings (P, 256), before L2, of the text tower's pooled output (P, 768)."""
+        projected: Tensor = self.proj_t(features)
+        return projected
+
+    def adapt_state(self, state: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
+        """Return the part of a checkpoint that is this network: all but the language model.
+
+        Raises
+        ------
+        EcgcamError
+            If the file is the signal encoder alone: it has no joint space, and an untrained projection in its place would
+            give plausible pictures of nothing.
+        """
+        if not any(key.startswith("ecg_encoder.") for key in state) and any(
+            key.startswith(("conv1.", "to_patch_embedding.")) for key in state
+        ):
+            raise EcgcamError(
+                f"{source}: holds MERL's signal encoder alone (as *_encoder.pth does), without the projections of signal "
+                "and text into the joint space, so it has no score with a text; use the whole checkpoint "
+                "(*_bestZeroShotAll_ckpt.pth or *_final_total.pth)"
+            )
+        return {key: value for key, value in state.items() if not key.startswith("lm_model.")}
+
+
+class MerlResNet(MerlNetwork):
+    """MERL with a ResNet: encoder -> `downconv` -> attention pooling."""
+
+    def __init__(self, depths: tuple[int, ...], bottleneck: bool, pool_heads: int = 4) -> None:
+        super().__init__(JOINT_WIDTH)
+        self.ecg_encoder = ResNetEncoder(depths, bottleneck)
+        self.downconv = nn.Conv1d(self.ecg_encoder.channels, JOINT_WIDTH, 1)
+        self.att_pool_head = AttentionPool(-(-_SAMPLES // 16), pool_heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the joint embedding, before L2."""
+        embedded: Tensor = self.att_pool_head(self.downconv(self.ecg_encoder(x)))
+        return embedded
+
+
+class MerlViT(MerlNetwork):
+    """MERL with a ViT: encoder (mean token, normalised) -> `proj_e`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.ecg_encoder = ViTEncoder(width)
+        self.proj_e = nn.Sequential(
+            nn.Linear(width, JOINT_WIDTH),
+            nn.BatchNorm1d(JOINT_WIDTH),
+            nn.ReLU(),
+            nn.Linear(JOINT_WIDTH, JOINT_WIDTH),
+            nn.BatchNorm1d(JOINT_WIDTH),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the joint embedding, before L2."""
+        embedded: Tensor = self.proj_e(self.ecg_encoder(x))
+        return embedded
+
+
+def build(arch: str) -> MerlNetwork:
+    """Return a network with untrained weights.
+
+    Parameters
+    ----------
+    arch : str
+        ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``vit-tiny``, ``vit-small``, ``vit-middle``, ``vit-base``.
+
+    Raises
+    ------
+    EcgcamError
+        If there is no such architecture.
+    """
+    if arch in RESNETS:
+        return MerlResNet(*RESNETS[arch])
+    if arch in VITS:
+        return MerlViT(VITS[arch])
+    raise EcgcamError(f"options.arch: MERL has no {arch!r}; choose from {', '.join([*RESNETS, *VITS])}")
+
+
+def _need_cells(count: int, wanted: int) -> None:
+    if count != wanted:
+        raise EcgcamError(
+            f"MERL's positions are fixed to {wanted} cells, and this window gives {count}; in the model file, keep fs = 500 "
+            "and seconds = 10"
+        )
