@@ -194,17 +194,17 @@ class Explanation:
         return arrays | {"meta": np.asarray(json.dumps(self.meta, ensure_ascii=False, sort_keys=True))}
 
 
-def slug_of(text: str) -> str:
+def slug_of(text: str, distinct: bool = False) -> str:
     """Return the folder name of a prompt: NFKC, lower case, letters and digits of any script kept, at most 60 characters.
 
-    Empty and cut ones get eight hex digits of the prompt's SHA-256.
+    Empty and cut ones get eight hex digits of the prompt's SHA-256, as do those that must be told apart (`distinct`).
     """
     import hashlib
     import unicodedata
 
     normal = unicodedata.normalize("NFKC", text).lower()
     kept = re.sub(r"-+", "-", "".join(c if c.isalnum() else "-" for c in normal)).strip("-")
-    if kept and len(kept) <= 60:
+    if kept and len(kept) <= 60 and not distinct:
         return kept
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{kept[:51].rstrip('-')}-{digest}"

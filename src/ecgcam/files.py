@@ -22,7 +22,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are ordinary ones
+        temporary.chmod(plain_mode(0o666))  # mkstemp makes private files; results are ordinary ones
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -44,7 +44,8 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def _umask() -> int:
+def plain_mode(mode: int) -> int:
+    """Return the permissions that an ordinary new file or folder would get here."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return mode & ~mask

@@ -43,6 +43,13 @@ class Method:
     paper: str
     signed: bool = False
 
+    def row(self) -> dict[str, Any]:
+        """Return the method's line in ``ecgcam methods``."""
+        return {
+            "name": self.name, "family": self.family, "needs": list(self.needs), "passes": self.passes,
+            "options": {}, "paper": self.paper,
+        }  # fmt: skip
+
     def load(self) -> Callable[..., Any]:
         """Import the function."""
         module, name = self.function.split(":")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
+
+Remembered = TypeVar("Remembered")
 
 
 class TextEncoder(Protocol):
@@ -42,6 +44,7 @@ class EcgTextModel:
     ) -> None:
         self.spec, self.network, self.text, self.checkpoint_sha256 = spec, network, text, sha256
         self.device = torch.device(device)
+        self._remembered: dict[object, object] = {}
         network.to(self.device).eval()
 
     @property
@@ -75,6 +78,12 @@ class EcgTextModel:
         if path not in self.spec.layers:
             raise EcgcamError(f"--layer {path}: {self.name} declares {', '.join(self.spec.layers)}; choose one of them")
         return self.network.get_submodule(path), self.spec.layers[path]
+
+    def remember(self, key: object, compute: Callable[[], Remembered]) -> Remembered:
+        """Return what `compute` gave the first time: for facts about the network that no record changes."""
+        if key not in self._remembered:
+            self._remembered[key] = compute()
+        return cast("Remembered", self._remembered[key])
 
     def _finish(self, embedding: Tensor) -> Tensor:
         return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.records import CANONICAL_LEADS, Window, canonical_name
+from ecgcam.records import CANONICAL_LEADS, Record, Window, canonical_name, take_window, window_starts
 from ecgcam.records.record import FloatArray
 from ecgcam.resources import configs
 
@@ -147,6 +148,21 @@ class ModelSpec:
             "name": self.name, "family": self.family, "text": self.text,
             "fs": self.input.fs, "seconds": self.input.seconds, "licence": self.licence,
         }  # fmt: skip
+
+
+def windows_of(
+    record: Record,
+    spec: InputSpec,
+    start: float = 0.0,
+    seconds: float | None = None,
+    all_windows: bool = False,
+    hop: float | None = None,
+) -> Iterator[Window]:
+    """Cut a record into a model's windows: the one at `start`, or all of them, `hop` seconds apart (default: end to end)."""
+    record = record.only(spec.leads)
+    starts = window_starts(record, spec.seconds, hop, start) if all_windows else [start]
+    for begin in starts:
+        yield take_window(record, spec.fs, spec.samples, begin, seconds, spec.padding)
 
 
 def model_names() -> list[str]:

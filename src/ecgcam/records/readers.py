@@ -48,7 +48,7 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
 
 def record_name(path: Path) -> str:
     """Return the name of the record in `path`: the file name without a suffix that a reader knows."""
-    return path.stem if path.suffix.lower() in {".hea", *_READERS} else path.name
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None], Record]:
@@ -277,3 +277,4 @@ _READERS: dict[str, Callable[[Path, float | None, tuple[str, ...] | None], Recor
     ".npz": _read_npz,
     ".mat": _read_mat,
 }
+SUFFIXES = frozenset({".hea", *_READERS})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,26 @@ class Record:
     def seconds(self) -> float:
         """Length of the recording, s."""
         return float(self.signal.shape[1] / self.fs)
+
+    def only(self, leads: Sequence[str]) -> Record:
+        """Return the record without the leads that are not among `leads`, with a note.
+
+        Raises
+        ------
+        EcgcamError
+            If none is left.
+        """
+        keep = [row for row, lead in enumerate(self.leads) if lead in leads]
+        if len(keep) == len(self.leads):
+            return self
+        if not keep:
+            raise EcgcamError(
+                f"{self.name}: has {', '.join(self.leads)}, the model takes {', '.join(leads)}; no lead is common"
+            )
+        kept = tuple(self.leads[row] for row in keep)
+        note = f"leads that the model does not take: {', '.join(lead for lead in self.leads if lead not in kept)}"
+        derived = tuple(lead for lead in self.derived if lead in kept)
+        return replace(self, signal=self.signal[keep], leads=kept, derived=derived, notes=(*self.notes, note))
 
     @classmethod
     def from_channels(

@@ -30,7 +30,7 @@ class Window:
         Where it comes from.
     signal : float32, (L, T)
         Millivolts at the model's rate; rows are the record's leads. Finite everywhere: gaps are bridged by straight lines,
-        padding and flat leads lie at 0 mV.
+        flat leads lie at 0 mV, padding there or at the lead's baseline.
     valid : bool, (L, T)
         False where the sample is padding, missing, or on a flat lead.
     start : float
@@ -59,7 +59,14 @@ class Window:
         return self.start + np.arange(self.signal.shape[1]) / self.fs
 
 
-def take_window(record: Record, fs: float, samples: int, start: float = 0.0, seconds: float | None = None) -> Window:
+def take_window(
+    record: Record,
+    fs: float,
+    samples: int,
+    start: float = 0.0,
+    seconds: float | None = None,
+    padding: str = "zero-mv",
+) -> Window:
     """Cut `samples` samples at `fs` Hz from `record`, beginning `start` seconds into it.
 
     Parameters
@@ -72,6 +79,8 @@ def take_window(record: Record, fs: float, samples: int, start: float = 0.0, sec
         Where the window begins, s.
     seconds : float, optional
         Take no more than this much signal; the rest of the window is padding.
+    padding : str
+        Where padding lies: ``zero-mv``, or each lead's ``baseline`` (its median over the window's valid samples).
 
     Raises
     ------
@@ -105,9 +114,11 @@ def take_window(record: Record, fs: float, samples: int, start: float = 0.0, sec
     if gaps.any():
         warnings.append(f"missing samples bridged in: {', '.join(np.array(record.leads)[gaps])}")
     if real < samples:
-        warnings.append(f"{real / fs:g} s of signal, padded with 0 mV to {samples / fs:g} s")
-        pad = ((0, 0), (0, samples - real))
-        signal, valid = np.pad(signal, pad), np.pad(valid, pad)
+        warnings.append(f"{real / fs:g} s of signal, padded to {samples / fs:g} s")
+        level = [np.median(row[known]) if known.any() else 0.0 for row, known in zip(signal, valid, strict=True)]
+        signal = np.pad(signal, ((0, 0), (0, samples - real)))
+        signal[:, real:] = np.array(level, np.float32)[:, None] if padding == "baseline" else 0.0
+        valid = np.pad(valid, ((0, 0), (0, samples - real)))
     return Window(record, signal, valid, first / fs, fs, tuple(warnings))
 
 

@@ -1,0 +1,1 @@
+"""Many recordings: which they are, where their results go, and running them."""

@@ -1,0 +1,100 @@
+"""Recordings explained one batch after the other in this process: read, run, draw, write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ecgcam.batch.reading import Reading
+from ecgcam.batch.worklist import Item, slugs
+from ecgcam.errors import EcgcamError
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.spec import InputSpec
+from ecgcam.pipeline import Settings, explain_windows, score_windows
+from ecgcam.records import Window
+from ecgcam.store import write_result
+
+log = logging.getLogger("ecgcam")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is written, and where."""
+
+    out: Path
+    scale: str = "evidence"
+    png: bool = True
+    npz: bool = True
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be explained, and why."""
+
+    item: Item
+    error: EcgcamError
+
+
+Failed = Callable[[Failure], None]
+
+
+def run_explain(
+    items: Sequence[Item],
+    texts: Sequence[str],
+    model: EcgTextModel,
+    reading: Reading,
+    settings: Settings,
+    output: Output,
+    failed: Failed,
+) -> Iterator[dict[str, Any]]:
+    """Explain recordings and write their results; yield each summary as it is written.
+
+    A recording that cannot be read or written is handed to `failed` and the others go on.
+    """
+    folders = slugs(texts)
+    lost: set[str] = set()
+    for (item, start), explanation in explain_windows(
+        _windows(items, reading, model.input, failed), texts, model, settings
+    ):
+        if item.name in lost:
+            continue
+        folder = output.out / item.name / folders[explanation.meta["text"]]
+        if reading.all_windows:
+            folder /= f"w{start:09.3f}"
+        try:
+            summary = write_result(explanation, folder, scale=output.scale, png=output.png, npz=output.npz)
+        except EcgcamError as error:
+            lost.add(item.name)
+            failed(Failure(item, error))
+            continue
+        yield summary
+
+
+def run_score(
+    items: Sequence[Item], texts: Sequence[str], model: EcgTextModel, reading: Reading, failed: Failed
+) -> Iterator[tuple[Item, float, list[float]]]:
+    """Score recordings against prompts: (item, start of the window, one score a prompt)."""
+    for (item, start), scores in score_windows(_windows(items, reading, model.input, failed), texts, model):
+        yield item, start, scores
+
+
+def _windows(
+    items: Sequence[Item], reading: Reading, spec: InputSpec, failed: Failed
+) -> Iterator[tuple[tuple[Item, float], Window]]:
+    for item in items:
+        try:
+            record = reading.record(item.path)
+            for window in reading.windows(record, spec):
+                yield (item, window.start), window
+        except EcgcamError as error:
+            failed(Failure(item, error))
+            continue
+        rest = record.seconds - (reading.start + spec.seconds)
+        if rest > 0.5 and not reading.all_windows:
+            log.info(
+                "%s lasts %.1f s, of which %.4g to %.4g s were explained; --start S moves the window, --all slides it",
+                item.name, record.seconds, reading.start, reading.start + (reading.seconds or spec.seconds),
+            )  # fmt: skip

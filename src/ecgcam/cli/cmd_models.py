@@ -1,0 +1,64 @@
+"""`ecgcam models list` and `ecgcam models show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ecgcam.cli import options as shared
+from ecgcam.cli.console import print_json, stdout_console
+from ecgcam.cli.tables import print_rows
+
+app = typer.Typer(help="The models that ecgcam knows.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_models(as_json: shared.AsJson = False) -> None:
+    """List the models, without loading any."""
+    from ecgcam.models.spec import load_spec, model_names
+
+    rows = [load_spec(name).row() for name in model_names()]
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows)
+
+
+@app.command("show")
+def show_model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FILE.toml", help="A model, or a model file.", show_default=False)
+    ],
+    as_json: shared.AsJson = False,
+) -> None:
+    """Show what a model eats, where its cells are, and under which licence it comes."""
+    from ecgcam.models.spec import load_spec
+
+    spec = load_spec(name)
+    if as_json:
+        print_json(asdict(spec))
+        return
+    source = spec.input
+    layers = [
+        f"{path}{' (default)' if path == spec.layer else ''}: {layer.layout}, a cell every {layer.step / source.fs * 1000:g} ms"
+        for path, layer in spec.layers.items()
+    ]
+    lines = {
+        "name": spec.name,
+        "summary": spec.summary,
+        "family": spec.family,
+        "input": f"{source.fs:g} Hz, {source.seconds:g} s, normalisation {source.normalisation}",
+        "leads": " ".join(source.leads),
+        "mask": f"{source.fill}: {source.fill_reason}",
+        "layers": "; ".join(layers),
+        "text": spec.text,
+        "score": spec.similarity,
+        "licence": spec.licence,
+        "weights": spec.source or ("part of ecgcam" if spec.weights else "given with --checkpoint"),
+        "paper": spec.paper or "none",
+    }
+    console = stdout_console()
+    for key, value in lines.items():
+        console.print(f"{key + ':':<9} {value}", markup=False, soft_wrap=True)

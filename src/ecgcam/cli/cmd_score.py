@@ -1,0 +1,65 @@
+"""`ecgcam score`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ecgcam.cli import options as shared
+from ecgcam.cli.console import complain, print_json, progress, set_up_logging, stdout_console
+
+
+def run(
+    records: shared.Records,
+    text_file: shared.TextFile = None,
+    model: shared.Model = "mini",
+    checkpoint: shared.Checkpoint = None,
+    device: shared.Device = "auto",
+    start: shared.Start = 0.0,
+    seconds: shared.Seconds = None,
+    fs: shared.Fs = None,
+    lead_names: shared.LeadNames = None,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
+) -> None:
+    """Rank prompts by their similarity to each recording (without --text-file: the bundled vocabulary)."""
+    from ecgcam.batch.reading import Reading
+    from ecgcam.batch.worklist import worklist
+    from ecgcam.models.spec import load_spec
+    from ecgcam.prompts import clean_texts, vocabulary_prompts
+    from ecgcam.records import parse_lead_names
+
+    set_up_logging(quiet)
+    prompts = clean_texts(shared.read_prompts([], text_file) or vocabulary_prompts())
+    load_spec(model)
+    names = None if lead_names is None else parse_lead_names(lead_names)
+    items = worklist(records, sys.stdin)
+
+    from ecgcam.batch.local import Failure, run_score
+    from ecgcam.models.load import load_model
+
+    failures: list[Failure] = []
+
+    def failed(failure: Failure) -> None:
+        failures.append(failure)
+        complain(str(failure.error))
+
+    reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
+    loaded = load_model(model, checkpoint, device=device)
+    console = stdout_console()
+    with progress(len(items), "scoring", quiet) as step:
+        for item, _, scores in run_score(items, prompts, loaded, reading, failed):
+            step()
+            ranked = dict(sorted(zip(prompts, scores, strict=True), key=lambda pair: -pair[1]))
+            if as_json:
+                print_json(
+                    {"record": item.name, "scores": {prompt: round(score, 6) for prompt, score in ranked.items()}}
+                )
+                continue
+            console.print(item.name, markup=False)
+            for prompt, score in ranked.items():
+                console.print(f"  {score:7.3f}  {prompt}", markup=False)
+    if failures:
+        raise typer.Exit(2 if len(failures) == len(items) else 1)

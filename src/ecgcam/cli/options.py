@@ -1,0 +1,68 @@
+"""Options that several commands share: declared once, meaning the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecgcam.errors import EcgcamError
+
+Records = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECORD...",
+        help="WFDB (rec.dat, rec.hea or the stem), .npy, .npz or .mat; a folder; - for a list on stdin.",
+        show_default=False,
+    ),
+]
+TextFile = Annotated[
+    Path | None, typer.Option("--text-file", metavar="FILE", help="Prompts, one a line.", show_default=False)
+]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|FILE.toml", help="A name of `ecgcam models list`, or a model file.")
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--checkpoint", metavar="FILE", help="The model's weights.", show_default=False)
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the model runs.")]
+Start = Annotated[float, typer.Option("--start", metavar="S", help="Where the window begins, s.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--seconds", metavar="S", help="Use only this much signal; the rest is padding.", show_default=False),
+]
+Fs = Annotated[
+    float | None,
+    typer.Option("--fs", metavar="HZ", help="Sampling rate, for files that carry none.", show_default=False),
+]
+LeadNames = Annotated[
+    str | None,
+    typer.Option(
+        "--lead-names",
+        metavar="I,II,...",
+        help="Channel names in file order, for files that carry none; 'standard' for I,II,III,aVR,aVL,aVF,V1,...,V6.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="A full traceback on errors.")]
+
+
+def read_prompts(texts: list[str], text_file: Path | None) -> list[str]:
+    """Return the prompts of --text and --text-file, in order."""
+    if text_file is None:
+        return texts
+    try:
+        lines = text_file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise EcgcamError(
+            f"{text_file}: cannot be read ({error.strerror or error}); --text-file takes one prompt a line"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise EcgcamError(f"{text_file}: is not UTF-8 text; --text-file takes one prompt a line") from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise EcgcamError(f"{text_file}: holds no prompt; --text-file takes one prompt a line")
+    return [*texts, *prompts]

@@ -1,0 +1,31 @@
+"""Prompts: checked, and the bundled vocabulary of findings. No torch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+
+from ecgcam.errors import EcgcamError
+from ecgcam.resources import configs
+
+
+def clean_texts(texts: Sequence[str]) -> list[str]:
+    """Return the prompts without surrounding space and repeats.
+
+    Raises
+    ------
+    EcgcamError
+        If there is none, or one is blank.
+    """
+    cleaned = [text.strip() for text in texts]
+    if not cleaned:
+        raise EcgcamError("no prompt: say what to explain, for example --text 'atrial fibrillation'")
+    if "" in cleaned:
+        raise EcgcamError("--text: a blank prompt; say what to explain, for example --text 'atrial fibrillation'")
+    return list(dict.fromkeys(cleaned))
+
+
+def vocabulary_prompts() -> list[str]:
+    """Return the prompt of every finding of the bundled vocabulary, in its order."""
+    table = tomllib.loads((configs() / "vocabulary/findings.toml").read_text(encoding="utf-8"))
+    return [finding["prompt"] for finding in table["finding"]]
