@@ -95,6 +95,34 @@ class ResNetEncoder(nn.Module):
         return x
 
 
+class SingleQueryAttention(nn.Module):
+    """Multi-head attention of one query over tokens, with the keys of `nn.MultiheadAttention`.
+
+    With a single query the key projection moves to it, (W_k x) . q = x . (W_k' q), and the value projection behind the mean,
+    so no token is ever projected; the key's bias is the same for all tokens and falls out of the softmax. That is cheap
+    enough for float64, which is needed: logits run into the thousands, where float32 leaves the gradient three digits.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.zeros(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        self.heads = heads
+
+    def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
+        """Return (B, W) for a query (B, W) and tokens (B, N, W)."""
+        kind, tokens = query.dtype, tokens.double()
+        to_q, to_k, to_v = self.in_proj_weight.double().chunk(3)
+        q_bias, _, v_bias = self.in_proj_bias.double().chunk(3)
+        q = (query.double() @ to_q.T + q_bias).unflatten(-1, (self.heads, -1))
+        logits = torch.einsum("bhd,hdw,bnw->bhn", q, to_k.unflatten(0, (self.heads, -1)), tokens)
+        seen = (logits * q.shape[-1] ** -0.5).softmax(dim=-1) @ tokens
+        values = torch.einsum("bhw,hdw->bhd", seen, to_v.unflatten(0, (self.heads, -1)))
+        out: Tensor = self.out_proj((values.flatten(1) + v_bias).to(kind))
+        return out
+
+
 class AttentionPool(nn.Module):
     """Cells (B, 256, 313) -> (B, 256): one learned query attends to every cell and to itself.
 
@@ -110,7 +138,7 @@ class AttentionPool(nn.Module):
         super().__init__()
         self.positional_embedding = nn.Parameter(torch.zeros(1, cells + 1, JOINT_WIDTH))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, JOINT_WIDTH))
-        self.mhsa = nn.MultiheadAttention(JOINT_WIDTH, heads, batch_first=True)
+        self.mhsa = SingleQueryAttention(JOINT_WIDTH, heads)
         self.c_proj = nn.Linear(JOINT_WIDTH, JOINT_WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +154,7 @@ class AttentionPool(nn.Module):
         # The query's own position is added twice, here and with all others: so the checkpoints were trained.
         query = (self.cls_token + position[:, :1]).expand(len(x), -1, -1)
         tokens = torch.cat([query, x.transpose(1, 2)], dim=1) + position
-        gathered: Tensor = self.c_proj(self.mhsa(tokens[:, :1], tokens, tokens, need_weights=False)[0][:, 0])
+        gathered: Tensor = self.c_proj(self.mhsa(tokens[:, 0], tokens))
         return gathered
 
 
