@@ -28,7 +28,6 @@ CJK = (
     "Arial Unicode MS",
 )
 _MISSING = "□"
-_POINTS_PER_INCH = 72.0
 
 
 def place(
@@ -65,7 +64,7 @@ def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1
     font = artist.get_fontproperties().copy()
     font.set_family(list(families(text)))
     artist.set_fontproperties(font)
-    artist.set_text(text if width is None else wrap(text, width, lines, font))
+    artist.set_text(text if width is None else wrap(text, width, lines, font, _dpi(artist)))
 
 
 def clean(text: str) -> str:
@@ -86,7 +85,7 @@ def families(text: str) -> tuple[str, ...]:
     return (LATIN,) if other is None else (LATIN, other)
 
 
-def wrap(text: str, width: float, lines: int, font: FontProperties) -> str:
+def wrap(text: str, width: float, lines: int, font: FontProperties, dpi: float) -> str:
     """Return `text` on at most `lines` lines of `width` inches in `font`; what is left over becomes an ellipsis.
 
     Lines break at spaces where there are any, else (Chinese, long names) between any two characters.
@@ -95,10 +94,10 @@ def wrap(text: str, width: float, lines: int, font: FontProperties) -> str:
     rest = text
     while rest and len(wrapped) < lines:
         last = len(wrapped) == lines - 1
-        if _width(rest, font) <= width:
+        if _width(rest, font, dpi) <= width:
             wrapped.append(rest)
             break
-        count = _prefix(rest, width, font, "…" if last else "")
+        count = _prefix(rest, width, font, dpi, "…" if last else "")
         space = rest.rfind(" ", 0, count + 1)
         if space > count // 2:
             count = space
@@ -107,27 +106,31 @@ def wrap(text: str, width: float, lines: int, font: FontProperties) -> str:
     return "\n".join(wrapped)
 
 
-def _prefix(text: str, width: float, font: FontProperties, end: str) -> int:
+def _prefix(text: str, width: float, font: FontProperties, dpi: float, end: str) -> int:
     """Return how many characters of `text`, followed by `end`, fit in `width` inches (at least one)."""
     low, high = 1, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if _width(text[:middle] + end, font) <= width:
+        if _width(text[:middle] + end, font, dpi) <= width:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-@lru_cache(maxsize=1)
-def _measure() -> RendererAgg:
-    return RendererAgg(1, 1, _POINTS_PER_INCH)  # type: ignore[no-untyped-call]
+def _dpi(artist: Text) -> float:
+    return float(artist.figure.dpi) if artist.figure is not None else 100.0
 
 
-def _width(text: str, font: FontProperties) -> float:
-    """Inches. Measured at one pixel per point: hinting makes it differ by a few per cent from other resolutions."""
-    width: float = _measure().get_text_width_height_descent(text, font, False)[0]  # type: ignore[no-untyped-call]
-    return 1.03 * width / _POINTS_PER_INCH
+@lru_cache(maxsize=4)
+def _measure(dpi: float) -> RendererAgg:
+    return RendererAgg(1, 1, dpi)  # type: ignore[no-untyped-call]
+
+
+def _width(text: str, font: FontProperties, dpi: float) -> float:
+    """Inches, at the resolution of the picture: hinting rounds every glyph to its pixels."""
+    width: float = _measure(dpi).get_text_width_height_descent(text, font, False)[0]  # type: ignore[no-untyped-call]
+    return width / dpi
 
 
 @lru_cache(maxsize=64)

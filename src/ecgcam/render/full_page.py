@@ -20,7 +20,7 @@ from ecgcam.render.fonts import place
 from ecgcam.render.lead_strip import voltage_range
 
 # Millimetres.
-_LEFT, _GAINS, _TOP, _BOTTOM = 14, 48, 27, 17
+_LEFT, _GAINS, _TOP, _BOTTOM = 14, 52, 27, 17
 _PULSE = 10  # paper before the first sample, for the calibration pulse
 _LEAST_ROW, _MOST_ROW, _AIR = 15, 60, 6
 _LEAST_WIDTH = 220
@@ -92,7 +92,7 @@ def _one_column(explanation: Explanation, palette: Colours, scale: str, dpi: flo
     _draw_gains(gains, explanation, bands)
     _label(figure, explanation, scale, width, height, paper_width)
     bar = paper.axes_at(figure, width - _SCALE - 8, height - 11, _SCALE, 3.5)
-    paper.draw_colour_bar(bar, palette, horizontal=True)
+    paper.draw_colour_bar(bar, palette, horizontal=True, room=_SCALE)
     return figure
 
 
@@ -177,7 +177,7 @@ def _draw_gains(axes: Axes, explanation: Explanation, bands: list[Band]) -> None
             weight="bold" if row in ranking[:_TOP_LEADS] and gain > 0 else "normal",
             color=paper.INK, va="center", transform=axes.get_yaxis_transform(),
         )  # fmt: skip
-    axes.axvline(0.0, color=paper.SOFT_INK, linewidth=0.6, zorder=3)
+    axes.axvline(0.0, color=paper.SOFT_INK, linewidth=0.6, zorder=3, clip_on=False)
     axes.set_xlim(low, high)
     axes.set_ylim(0, sum(bands[0]))
     for spine in axes.spines.values():

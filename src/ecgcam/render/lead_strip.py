@@ -17,7 +17,7 @@ from ecgcam.render.colour import Colours, colours
 from ecgcam.render.fonts import place, write
 
 # Millimetres.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 15, 24, 17, 16
+_LEFT, _RIGHT, _TOP, _BOTTOM = 15, 26, 17, 16
 _LEAST_WIDTH = 120
 _LEAST_HEIGHT, _MOST_HEIGHT = 25, 80
 _AIR = 6
@@ -102,7 +102,7 @@ class LeadDrawing:
             figure, *at(3.5, _BOTTOM + self._height / 2), "mV", size=8, rotation=90, ha="center", va="center", **soft
         )  # fmt: skip
         bar = paper.axes_at(figure, _LEFT + width + 4, _BOTTOM, 4, self._height)
-        paper.draw_colour_bar(bar, self._palette, horizontal=False)
+        paper.draw_colour_bar(bar, self._palette, horizontal=False, room=whole_height - 4)
         self._word = place(
             self._axes, 0.5, 0.5, "", size=11, ha="center", va="center", color=paper.SOFT_INK,
             transform=self._axes.transAxes, zorder=paper.MARKS, bbox={"facecolor": "white", "edgecolor": "none"},

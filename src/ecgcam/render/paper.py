@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -155,8 +156,8 @@ def invalid_boxes(valid: npt.NDArray[np.bool_], start: float, fs: float, bottom:
     ]
 
 
-def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool) -> None:
-    """Draw the one scale of the picture, with its unit, on the paper's white."""
+def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool, room: float) -> None:
+    """Draw the one scale of the picture, with its unit (in `room` mm), on the paper's white."""
     vmax = colours.vmax
     low = -vmax if colours.signed else 0.0
     extent = (low, vmax) if vmax > 0 else (0.0, 1.0)
@@ -172,13 +173,13 @@ def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool) -> None:
         axes.yaxis.tick_right()
         axis = axes.yaxis
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FixedFormatter([f"{tick:.2g}" for tick in ticks]))
-    label = colours.unit if vmax > 0 else "no colour: every map is zero on this scale"
+    axis.set_major_formatter(FixedFormatter([f"{tick:.2g}".replace("-", "−") for tick in ticks]))
+    label = colours.unit if vmax > 0 else "no colour: all maps are zero"
     if colours.signed and vmax > 0:
         label += ", signed"
+    style: dict[str, Any] = {"size": 7.5, "width": room / MM_PER_INCH, "lines": 2, "color": SOFT_INK}
+    style["transform"] = axes.transAxes
     if horizontal:
-        place(axes, 0.5, 1.35, label, size=7.5, color=SOFT_INK, ha="center", va="bottom", transform=axes.transAxes)
+        place(axes, 0.5, 1.3, label, ha="center", va="bottom", **style)
     else:
-        place(
-            axes, 3.9, 0.5, label, size=7.5, color=SOFT_INK, rotation=90, ha="left", va="center", transform=axes.transAxes
-        )  # fmt: skip
+        place(axes, 3.3, 0.5, label, rotation=90, ha="left", va="center", multialignment="center", **style)

@@ -6,23 +6,23 @@ from ecgcam.explanation import Explanation
 from ecgcam.render.paper import seconds_of
 
 NO_GAIN = "gain ≤ 0: this lead alone does not raise the score"
-ALL_ZERO = "the map is zero everywhere after relu: nothing here pushes the score up"
+ALL_ZERO = "the map is zero everywhere after relu; the cells before it are in map_cells"
 FLAT = "flat or missing"
 
 
 def prompt(explanation: Explanation) -> str:
-    """Return the prompt in quotes, with what it was held against."""
-    against = explanation.meta.get("against")
-    return f"“{explanation.meta['text']}”" + (f" against {against}" if against else "")
+    """Return the prompt in quotes."""
+    return f"“{explanation.meta['text']}”"
 
 
 def outcome(explanation: Explanation) -> str:
-    """Return the record, the window and the scores."""
+    """Return the scores, what the prompt was held against, the window and the record."""
     start, seconds = seconds_of(explanation)
-    name = "score difference" if explanation.meta.get("against") else "score"
+    against = explanation.meta.get("against")
+    name = f"score against “{shortened(str(against), 60)}”" if against else "score"
     return (
         f"{name} {explanation.score:.3f} (every lead filled: {explanation.empty_score:.3f})  ·  "
-        f"{start:g} to {start + seconds:g} s  ·  record {explanation.meta['record']}"
+        f"{start:g} to {start + seconds:g} s  ·  record {shortened(str(explanation.meta['record']), 60)}"
     )
 
 
@@ -45,8 +45,13 @@ def gain(explanation: Explanation, row: int) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign, a true minus included."""
-    return f"{value:+.3f}".replace("-", "−")
+    """Return a number with its sign, a true minus included; three decimals, or its order of magnitude where they are all 0."""
+    return (f"{value:+.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:+.0e}").replace("-", "−")
+
+
+def shortened(text: str, most: int) -> str:
+    """Return `text`, its middle replaced by an ellipsis beyond `most` characters: names of recordings differ at either end."""
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
 
 
 def notes(explanation: Explanation, row: int, scale: str, *, off_paper: bool = False) -> str:
