@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,60 +25,9 @@ from ecgcam.models.spec import InputSpec, windows_of
 from ecgcam.prompts import clean_texts
 from ecgcam.records import Record, Window, read_record
 from ecgcam.records.record import FloatArray
+from ecgcam.settings import BATCH, Settings
 
 Key = TypeVar("Key")
-# Masked signals that go through the network at once: enough to fill a CPU, small enough for a laptop's memory.
-BATCH = 64
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to explain. The command line's flags of the same names say the same.
-
-    Attributes
-    ----------
-    method : str
-        A row of `ecgcam.attribution.methods.METHODS`.
-    layer : str, optional
-        Module path of the target layer; default the model's.
-    mask : str, optional
-        What fills a masked lead; default the model's.
-    gradient : str, optional
-        Take the input gradient on the whole ``record``, on each ``lead`` alone, or not at all (None).
-    signed_gradient : bool
-        Smooth the gradient itself rather than its magnitude.
-    smoother, smooth_ms : str, float
-        As in `ecgcam.attribution.smoothing.smooth`.
-    seed : int
-        Of everything random (the ``noise`` mask).
-    batch : int
-        Masked signals at a time; changes speed and memory, not results.
-    """
-
-    method: str = "grad-cam"
-    layer: str | None = None
-    mask: str | None = None
-    gradient: Literal["record", "lead"] | None = "record"
-    signed_gradient: bool = False
-    smoother: str = "gaussian"
-    smooth_ms: float = 40.0
-    seed: int = 0
-    batch: int = BATCH
-
-    def check(self, model: EcgTextModel) -> None:
-        """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
-        method_named(self.method)
-        model.layer(self.layer)
-        shape = (len(model.input.leads), 1)
-        silence = np.zeros(shape, np.float32)
-        fill_signal(self.mask or model.input.fill, silence, np.zeros(shape, bool), silence, model.input.mean)
-        smooth(
-            np.zeros((1, model.input.samples)),
-            np.ones((1, model.input.samples), bool),
-            model.input.fs,
-            self.smooth_ms,
-            self.smoother,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +118,7 @@ def explain_windows(
     windows: Iterable[tuple[Key, Window]], texts: Sequence[str], model: EcgTextModel, settings: Settings
 ) -> Iterator[tuple[Key, Explanation]]:
     """Explain windows as they come, each under its own key: one forward pass for a batch of masked signals of several windows."""
-    settings.check(model)
+    settings.check(model.spec)
     method = method_named(settings.method)
     prompts = clean_texts(texts)
     embedded = model.encode_text(prompts)
@@ -281,9 +230,8 @@ def _explain_chunk(
 
 def _signals(prepared: _Prepared, whole: bool) -> Tensor:
     """Each lead alone, the empty signal, and the whole window where it is not run with its gradient anyway."""
-    x, fill = torch.from_numpy(prepared.x), torch.from_numpy(prepared.fill)
-    parts = [lead_alone(x, fill, prepared.rows), fill[None]]
-    return torch.cat([*parts, x[None]] if whole else parts)
+    parts = [lead_alone(prepared.x, prepared.fill, prepared.rows), prepared.fill[None]]
+    return torch.from_numpy(np.concatenate([*parts, prepared.x[None]] if whole else parts))
 
 
 def _lead_gradients(prepared: _Prepared, signals: Tensor, embedded: Tensor, model: EcgTextModel) -> Tensor:

@@ -1,17 +1,17 @@
-"""The batch of lead-masked signals, and what fills a masked lead. Everything here is in model space, after normalisation."""
+"""The batch of lead-masked signals, and what fills a masked lead: in model space, after normalisation. NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import Fill
 from ecgcam.records.record import BoolArray, FloatArray
 
-FILLS = ("baseline", "zero-mv", "zero", "mean", "noise")
+FILLS = get_args(Fill)
 
 
 def fill_signal(
@@ -69,17 +69,16 @@ def fill_signal(
     return filled
 
 
-def lead_alone(x: Tensor, fill: Tensor, rows: Sequence[int]) -> Tensor:
+def lead_alone(x: FloatArray, fill: FloatArray, rows: Sequence[int]) -> FloatArray:
     """Return one signal per row in `rows`, (R, L, T): that lead as it is, all others filled.
 
     Parameters
     ----------
-    x, fill : Tensor, (L, T)
+    x, fill : (L, T)
         The unmasked window and what fills each lead.
     rows : sequence of int
         The leads to keep, one at a time.
     """
-    masked = fill.expand(len(rows), *fill.shape).clone()
-    index = torch.arange(len(rows))
-    masked[index, list(rows)] = x[list(rows)]
+    masked = np.repeat(fill[None], len(rows), axis=0)
+    masked[np.arange(len(rows)), list(rows)] = x[list(rows)]
     return masked

@@ -13,8 +13,9 @@ from ecgcam.batch.worklist import Item, slugs
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
-from ecgcam.pipeline import Settings, explain_windows, score_windows
+from ecgcam.pipeline import explain_windows, score_windows
 from ecgcam.records import Window
+from ecgcam.settings import Settings
 from ecgcam.store import write_result
 
 log = logging.getLogger("ecgcam")

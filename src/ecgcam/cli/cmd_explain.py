@@ -80,21 +80,30 @@ def run(
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
-    from ecgcam.attribution.methods import method_named
     from ecgcam.batch.reading import Reading
     from ecgcam.batch.worklist import destinations, refuse_existing, worklist
     from ecgcam.files import check_writable
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts
     from ecgcam.records import parse_lead_names
+    from ecgcam.settings import Settings
 
     set_up_logging(quiet)
     # Everything that can be wrong is looked at before torch is imported and before anything is written.
     prompts = clean_texts(shared.read_prompts(text or [], text_file))
-    method_named(method)
-    _choice("--gradient", gradient, ("record", "lead"))
     _choice("--scale", scale, SCALES)
     spec = load_spec(model)
+    settings = Settings(
+        method=method,
+        layer=layer,
+        mask=mask,
+        gradient=None if no_gradient else gradient,
+        signed_gradient=signed_gradient,
+        smoother=smoother,
+        smooth_ms=smooth,
+        seed=seed,
+    )
+    settings.check(spec)
     names = None if lead_names is None else parse_lead_names(lead_names)
     items = worklist(records, sys.stdin)
     folders = destinations(items, prompts, out)
@@ -107,20 +116,8 @@ def run(
 
     from ecgcam.batch.local import Failure, Output, run_explain
     from ecgcam.models.load import load_model
-    from ecgcam.pipeline import Settings
 
     loaded = load_model(model, checkpoint, device=device)
-    settings = Settings(
-        method=method,
-        layer=layer,
-        mask=mask,
-        gradient=None if no_gradient else "lead" if gradient == "lead" else "record",
-        signed_gradient=signed_gradient,
-        smoother=smoother,
-        smooth_ms=smooth,
-        seed=seed,
-    )
-    settings.check(loaded)
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:

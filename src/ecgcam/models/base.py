@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
 
 Remembered = TypeVar("Remembered")
@@ -74,10 +73,8 @@ class EcgTextModel:
         EcgcamError
             If the path is not declared in the model file.
         """
-        path = self.spec.layer if path is None else path
-        if path not in self.spec.layers:
-            raise EcgcamError(f"--layer {path}: {self.name} declares {', '.join(self.spec.layers)}; choose one of them")
-        return self.network.get_submodule(path), self.spec.layers[path]
+        path, where = self.spec.layer_named(path)
+        return self.network.get_submodule(path), where
 
     def remember(self, key: object, compute: Callable[[], Remembered]) -> Remembered:
         """Return what `compute` gave the first time: for facts about the network that no record changes."""

@@ -142,6 +142,19 @@ class ModelSpec:
     text_model: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
+    def layer_named(self, path: str | None = None) -> tuple[str, LayerSpec]:
+        """Return the path of a layer (default: the target layer) and where its cells are.
+
+        Raises
+        ------
+        EcgcamError
+            If the model file does not declare it.
+        """
+        path = self.layer if path is None else path
+        if path not in self.layers:
+            raise EcgcamError(f"--layer {path}: {self.name} declares {', '.join(self.layers)}; choose one of them")
+        return path, self.layers[path]
+
     def row(self) -> dict[str, Any]:
         """Return the model's line in ``ecgcam models list``."""
         return {

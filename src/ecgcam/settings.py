@@ -1,0 +1,63 @@
+"""How to explain: one value for all that a call can choose, checked before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecgcam.attribution.masking import fill_signal
+from ecgcam.attribution.methods import method_named
+from ecgcam.attribution.smoothing import smooth
+from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import ModelSpec
+
+# Masked signals that go through the network at once: enough to fill a CPU, small enough for a laptop's memory.
+BATCH = 64
+GRADIENTS = ("record", "lead")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to explain. The command line's flags of the same names say the same.
+
+    Attributes
+    ----------
+    method : str
+        A row of `ecgcam.attribution.methods.METHODS`.
+    layer : str, optional
+        Module path of the target layer; default the model's.
+    mask : str, optional
+        What fills a masked lead; default the model's.
+    gradient : str, optional
+        Take the input gradient on the whole ``record``, on each ``lead`` alone, or not at all (None).
+    signed_gradient : bool
+        Smooth the gradient itself rather than its magnitude.
+    smoother, smooth_ms : str, float
+        As in `ecgcam.attribution.smoothing.smooth`.
+    seed : int
+        Of everything random (the ``noise`` mask).
+    batch : int
+        Masked signals at a time; changes speed and memory, not results.
+    """
+
+    method: str = "grad-cam"
+    layer: str | None = None
+    mask: str | None = None
+    gradient: str | None = "record"
+    signed_gradient: bool = False
+    smoother: str = "gaussian"
+    smooth_ms: float = 40.0
+    seed: int = 0
+    batch: int = BATCH
+
+    def check(self, spec: ModelSpec) -> None:
+        """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
+        method_named(self.method)
+        spec.layer_named(self.layer)
+        if self.gradient is not None and self.gradient not in GRADIENTS:
+            raise EcgcamError(f"--gradient {self.gradient}: no such choice; choose from {', '.join(GRADIENTS)}")
+        silence = np.zeros((len(spec.input.leads), spec.input.samples), np.float32)
+        known = np.ones(silence.shape, bool)
+        fill_signal(self.mask or spec.input.fill, silence, known, silence[:, :1], spec.input.mean)
+        smooth(silence[:1], known[:1], spec.input.fs, self.smooth_ms, self.smoother)
