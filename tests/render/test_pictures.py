@@ -245,7 +245,7 @@ def test_everything_draws_and_nothing_overflows(example: Explanation, tmp_path: 
     for name, figure in render.pictures(example):
         render.save(figure, tmp_path / name)
         drawn.append(name)
-        assert_inside(figure)
+        assert_readable(figure)
     assert drawn == [f"lead-{lead}.png" for lead in example.leads] + ["page.png"]
 
 
@@ -254,18 +254,22 @@ def test_long_and_odd_prompts_stay_inside(text: str) -> None:
     example = explanation(LEADS, text=text)
     for figure in (render.strip(example, "V1"), render.page(example)):
         figure.canvas.draw()
-        assert_inside(figure)
+        assert_readable(figure)
         assert text[:3] in words(figure)
 
 
-def assert_inside(figure: Figure) -> None:
-    for text in figure.findobj(Text):
-        if text.get_visible() and text.get_text():
-            box = text.get_window_extent()
-            assert box.x0 >= 0, text
-            assert box.y0 >= 0, text
-            assert box.x1 <= figure.bbox.width, text
-            assert box.y1 <= figure.bbox.height, text
+def assert_readable(figure: Figure) -> None:
+    """No words leave the picture or lie on others."""
+    ticks = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]
+    shown = [text for text in {*figure.findobj(Text), *ticks} if text.get_visible() and text.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    for number, (text, box) in enumerate(boxes):
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.width, text
+        assert box.y1 <= figure.bbox.height, text
+        for other, its_box in boxes[number + 1 :]:
+            assert not box.padded(-2).overlaps(its_box.padded(-2)), (text, other)
 
 
 def test_glyphs_without_a_font_are_boxes_and_told_once(

@@ -88,9 +88,9 @@ def _one_column(explanation: Explanation, palette: Colours, scale: str, dpi: flo
     axes.yaxis.set_visible(False)
     _draw_names(axes, explanation, bands)
 
-    gains = paper.axes_at(figure, _LEFT + paper_width + 5, _BOTTOM, _BAR, paper_height)
+    gains = paper.axes_at(figure, width - _GAINS + 5, _BOTTOM, _BAR, paper_height)
     _draw_gains(gains, explanation, bands)
-    _label(figure, explanation, scale, width, height, paper_width)
+    _label(figure, explanation, scale, width, height)
     bar = paper.axes_at(figure, width - _SCALE - 8, height - 11, _SCALE, 3.5)
     paper.draw_colour_bar(bar, palette, horizontal=True, room=_SCALE)
     return figure
@@ -184,18 +184,16 @@ def _draw_gains(axes: Axes, explanation: Explanation, bands: list[Band]) -> None
         spine.set_visible(False)
 
 
-def _label(
-    figure: Figure, explanation: Explanation, scale: str, width: float, height: float, paper_width: float
-) -> None:
+def _label(figure: Figure, explanation: Explanation, scale: str, width: float, height: float) -> None:
     room = (width - _LEFT - _SCALE - 20) / paper.MM_PER_INCH
-    column = paper_width / paper.MM_PER_INCH
+    column = (width - _GAINS - _LEFT) / paper.MM_PER_INCH
     whole = (width - _LEFT - 4) / paper.MM_PER_INCH
     soft: dict[str, Any] = {"color": paper.SOFT_INK}
 
     def at(x: float, y: float) -> tuple[float, float]:
         return x / width, y / height
 
-    side = _LEFT + paper_width + 5
+    side = width - _GAINS + 5
     place(
         figure, *at(_LEFT, height - 14), wording.prompt(explanation), size=11, weight="bold", width=room, lines=2,
         color=paper.INK, va="bottom",
@@ -205,8 +203,10 @@ def _label(
     place(figure, *at(side, height - 21), "gain, rank", size=8.5, weight="bold", color=paper.INK)
     place(figure, *at(side, height - 24.5), "this lead alone, over no lead", size=7, **soft)
     place(figure, *at(_LEFT + _PULSE, _BOTTOM - 8.5), "seconds from the start of the record", size=8, **soft)
-    place(figure, *at(_LEFT + paper_width, _BOTTOM - 8.5), paper.SPEED, size=8, ha="right", **soft)
+    place(figure, *at(width - _GAINS, _BOTTOM - 8.5), paper.SPEED, size=8, ha="right", **soft)
     footer = f"{paper.RESEARCH}  ·  ▼ strongest moments of the {_TOP_LEADS} leads with the largest gains"
     if scale == "evidence":
         footer += "  ·  leads whose gain is not positive stay blank"
+    if scale == "lead":
+        footer += "  ·  colours do not compare between leads"
     place(figure, *at(_LEFT, 3), footer, size=7.5, width=whole, **soft)

@@ -18,8 +18,8 @@ from ecgcam.render.fonts import place, write
 
 # Millimetres.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 15, 26, 17, 16
-_LEAST_WIDTH = 120
-_LEAST_HEIGHT, _MOST_HEIGHT = 25, 80
+_LEAST_WIDTH = 150
+_LEAST_HEIGHT, _MOST_HEIGHT = 30, 80
 _AIR = 6
 
 
@@ -66,6 +66,9 @@ class LeadDrawing:
         height = 5 * math.ceil((tallest * paper.MM_PER_MV + _AIR) / 5)
         self._height = min(max(height, _LEAST_HEIGHT), _MOST_HEIGHT)
         width = seconds * paper.MM_PER_SECOND
+        self._room = max(
+            width, _LEAST_WIDTH - _LEFT - 2
+        )  # for words; those above the paper keep clear of the colour bar
         whole = (max(_LEFT + width + _RIGHT, _LEAST_WIDTH), _TOP + self._height + _BOTTOM)
         self.figure = paper.blank_figure(*whole, dpi)
         self._axes = paper.axes_at(self.figure, _LEFT, _BOTTOM, width, self._height)
@@ -84,25 +87,24 @@ class LeadDrawing:
         def at(x: float, y: float) -> tuple[float, float]:
             return x / whole_width, y / whole_height
 
-        figure, room = self.figure, (whole_width - _LEFT - 2) / paper.MM_PER_INCH
+        figure, room = self.figure, self._room / paper.MM_PER_INCH
         soft: dict[str, Any] = {"color": paper.SOFT_INK}
         top = whole_height
         self._title = place(figure, *at(_LEFT, top - 5.5), "", size=11, weight="bold", color=paper.INK)
         self._note = place(figure, *at(_LEFT, top - 5.5), "", size=8.5, color=paper.NOTE_INK)
-        self._room = whole_width - _LEFT - 2
         place(
             figure, *at(_LEFT, top - 10.5), wording.prompt(self._explanation), size=9, width=room, color=paper.INK
         )  # fmt: skip
         place(figure, *at(_LEFT, top - 15), wording.outcome(self._explanation), size=8, width=room, **soft)
         place(figure, *at(_LEFT, _BOTTOM - 8), "seconds from the start of the record", size=8, **soft)
-        place(figure, *at(_LEFT + width, _BOTTOM - 8), paper.SPEED, size=8, ha="right", **soft)
+        place(figure, *at(_LEFT + self._room, _BOTTOM - 8), paper.SPEED, size=8, ha="right", **soft)
         footer = f"{paper.RESEARCH}  ·  {wording.provenance(self._explanation)}"
-        place(figure, *at(_LEFT, 2.5), footer, size=7, width=room, **soft)
+        place(figure, *at(_LEFT, 1.5), footer, size=7, width=room, lines=2, va="bottom", **soft)
         place(
             figure, *at(3.5, _BOTTOM + self._height / 2), "mV", size=8, rotation=90, ha="center", va="center", **soft
         )  # fmt: skip
         bar = paper.axes_at(figure, _LEFT + width + 4, _BOTTOM, 4, self._height)
-        paper.draw_colour_bar(bar, self._palette, horizontal=False, room=whole_height - 4)
+        paper.draw_colour_bar(bar, self._palette, horizontal=False, room=self._height)
         self._word = place(
             self._axes, 0.5, 0.5, "", size=11, ha="center", va="center", color=paper.SOFT_INK,
             transform=self._axes.transAxes, zorder=paper.MARKS, bbox={"facecolor": "white", "edgecolor": "none"},

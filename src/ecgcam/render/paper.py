@@ -182,4 +182,4 @@ def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool, room: flo
     if horizontal:
         place(axes, 0.5, 1.3, label, ha="center", va="bottom", **style)
     else:
-        place(axes, 3.3, 0.5, label, rotation=90, ha="left", va="center", multialignment="center", **style)
+        place(axes, 3.5, 0.5, label, rotation=90, ha="left", va="center", multialignment="center", **style)

@@ -8,6 +8,7 @@ from ecgcam.render.paper import seconds_of
 NO_GAIN = "gain ≤ 0: this lead alone does not raise the score"
 ALL_ZERO = "the map is zero everywhere after relu; the cells before it are in map_cells"
 FLAT = "flat or missing"
+_AGAINST = {"mean": "the mean of the vocabulary", "empty": "the empty text"}
 
 
 def prompt(explanation: Explanation) -> str:
@@ -19,7 +20,8 @@ def outcome(explanation: Explanation) -> str:
     """Return the scores, what the prompt was held against, the window and the record."""
     start, seconds = seconds_of(explanation)
     against = explanation.meta.get("against")
-    name = f"score against “{shortened(str(against), 60)}”" if against else "score"
+    other = _AGAINST.get(str(against), f"“{shortened(str(against), 60)}”")
+    name = f"score against {other}" if against else "score"
     return (
         f"{name} {explanation.score:.3f} (every lead filled: {explanation.empty_score:.3f})  ·  "
         f"{start:g} to {start + seconds:g} s  ·  record {shortened(str(explanation.meta['record']), 60)}"
