@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -298,6 +299,16 @@ def test_the_same_picture_is_the_same_bytes(suffix: str, tmp_path: Path) -> None
     assert first == (tmp_path / f"b{suffix}").read_bytes()
     assert b"CreationDate" not in first
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a{suffix}", f"b{suffix}"]
+
+
+def test_references_of_an_svg_still_lead_somewhere(tmp_path: Path) -> None:
+    render.save(render.strip(explanation(valid_seconds=9.0, hot={"I": (10, 400, 1.0)}), "I"), tmp_path / "a.svg")
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    names = re.findall(r'\bid="([^"]+)"', svg)
+    assert len(names) == len(set(names))
+    references = re.findall(r'(?:href="#|url\(#)([^")]+)', svg)
+    assert references
+    assert set(references) <= set(names)
 
 
 def test_a_shared_figure_draws_what_a_fresh_one_does(tmp_path: Path) -> None:
