@@ -204,7 +204,7 @@ def _label(figure: Figure, explanation: Explanation, scale: str, width: float, h
     place(figure, *at(side, height - 24.5), "this lead alone, over no lead", size=7, **soft)
     place(figure, *at(_LEFT + _PULSE, _BOTTOM - 8.5), "seconds from the start of the record", size=8, **soft)
     place(figure, *at(width - _GAINS, _BOTTOM - 8.5), paper.SPEED, size=8, ha="right", **soft)
-    footer = f"{paper.RESEARCH}  ·  ▼ strongest moments of the {_TOP_LEADS} leads with the largest gains"
+    footer = f"{paper.RESEARCH}  ·  ▼ strongest moments of at most {_TOP_LEADS} leads, those with the largest gains"
     if scale == "evidence":
         footer += "  ·  leads whose gain is not positive stay blank"
     if scale == "lead":
