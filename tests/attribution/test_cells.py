@@ -1,0 +1,127 @@
+"""Cells sit where they look: at their true centres, never stretched edge to edge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.toys import toy_model
+from torch import Tensor, nn
+
+from ecgcam.attribution.cam import grad_cam
+from ecgcam.attribution.capture import capture
+from ecgcam.attribution.cells import cell_centres, lay_on_samples, shortest_span, to_cells
+from ecgcam.models.load import load_model
+from ecgcam.models.spec import LayerSpec
+
+
+@pytest.mark.parametrize("layout", ["BCT", "BTC", "TBC"])
+def test_layouts_become_one(layout: str) -> None:
+    wanted = torch.arange(2 * 3 * 5.0).reshape(2, 3, 5)
+    given = {"BCT": wanted, "BTC": wanted.transpose(1, 2), "TBC": wanted.permute(2, 0, 1)}[layout]
+    assert torch.equal(to_cells(given, LayerSpec(layout, 1, 0)), wanted)  # type: ignore[arg-type]
+    assert torch.equal(to_cells(given, LayerSpec(layout, 1, 0, skip=1)), wanted[..., 1:])  # type: ignore[arg-type]
+
+
+def test_laying_by_hand() -> None:
+    # Cells at samples 1 and 5: flat before the first, a straight line between, flat after the second.
+    laid = lay_on_samples(np.array([4.0, 0.0]), LayerSpec("BCT", 4, 1), 8)
+    np.testing.assert_allclose(laid, [4, 4, 3, 2, 1, 0, 0, 0])
+    np.testing.assert_allclose(cell_centres(2, LayerSpec("BCT", 4, 1)), [1, 5])
+
+
+def test_one_cell_covers_the_window() -> None:
+    np.testing.assert_allclose(lay_on_samples(np.array([[2.0]]), LayerSpec("BCT", 8, 3.5), 8), np.full((1, 8), 2.0))
+
+
+@pytest.mark.parametrize(("step", "offset"), [(8, 0.0), (16, 0.0), (50, 24.5), (7, 3.0)])
+def test_a_lone_cell_keeps_its_centroid(step: int, offset: float) -> None:
+    layer, samples = LayerSpec("BCT", step, offset), step * 20
+    for cell in (3, 10, 16):
+        laid = lay_on_samples(np.eye(20)[cell], layer, samples)
+        centroid = (laid * np.arange(samples)).sum() / laid.sum()
+        assert centroid == pytest.approx(offset + step * cell, abs=1e-3)
+        assert laid[: int(offset + step * (cell - 1))].max(initial=0) == 0
+
+
+def test_shortest_span_by_hand() -> None:
+    assert shortest_span(np.array([0, 1, 8, 1, 0.0])) == 2  # 9 of 10 is exactly 90 %
+    assert shortest_span(np.array([1, 1, 1, 1, 1.0])) == 5
+    assert shortest_span(np.array([0, 0, 7, 0.0])) == 1
+    assert shortest_span(np.zeros(4)) == 0
+
+
+class Strided(nn.Module):
+    """Two strided convolutions with symmetric kernels; the mean square answers where the signal is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv1d(2, 3, 7, 2, 3, bias=False), nn.ReLU(), nn.Conv1d(3, 4, 5, 4, 2, bias=False), nn.ReLU()
+        )
+        with torch.no_grad():
+            for convolution in (self.features[0], self.features[2]):
+                weight = convolution.weight
+                reach = weight.shape[-1] // 2
+                weight.copy_((torch.hann_window(weight.shape[-1] + 2, periodic=False)[1:-1]).expand_as(weight))
+                assert weight.shape[-1] == 2 * reach + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x).mean(-1)
+
+
+@pytest.mark.parametrize("at", [80, 160, 240])
+def test_an_impulse_appears_at_its_own_time_convolutions(at: int) -> None:
+    model = toy_model(Strided(), {"features": LayerSpec("BCT", 8, 0)}, samples=320, width=4)
+    x = torch.zeros(1, 2, 320)
+    x[0, 0, at] = 1.0
+    got = capture(model, x, torch.eye(4)[:1])
+    laid = lay_on_samples(grad_cam(got.activations, got.gradients[0]).relu().numpy()[0], LayerSpec("BCT", 8, 0), 320)
+    assert (laid * np.arange(320)).sum() / laid.sum() == pytest.approx(at, abs=1.0)
+
+
+class Patches(nn.Module):
+    """Tokens of 10 samples, a little mixed with all others, read out by their mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(2, 4, 10, 10, bias=False)
+        nn.init.ones_(self.embed.weight)
+        self.block = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(x).transpose(1, 2)
+        return self.block(tokens + 0.1 * tokens.mean(1, keepdim=True)).mean(1)
+
+
+@pytest.mark.parametrize("token", [0, 7, 19])
+def test_an_impulse_makes_its_own_token_strongest(token: int) -> None:
+    layer = LayerSpec("BTC", 10, 4.5)
+    model = toy_model(Patches(), {"block": layer}, samples=200, width=4)
+    x = torch.zeros(1, 2, 200)
+    x[0, 1, token * 10 + 3] = 1.0
+    got = capture(model, x, torch.eye(4)[:1])
+    laid = lay_on_samples(grad_cam(got.activations, got.gradients[0]).numpy()[0], layer, 200)
+    assert token * 10 <= int(laid.argmax()) < (token + 1) * 10
+
+
+@pytest.mark.parametrize("path", ["signal.stem", "signal.stages.0", "signal.stages.1"])
+def test_the_bundled_models_cells_are_where_its_file_says(path: str) -> None:
+    """Move an impulse by a whole number of steps: the response moves by as many cells, and is centred on the impulse's cell."""
+    model = load_model("mini")
+    module, layer = model.layer(path)
+    outputs: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _m, _i, output: outputs.append(output))
+    x = torch.zeros(3, 12, model.input.samples)
+    x[1, :, 1000] = 0.5
+    x[2, :, 1000 + 5 * int(layer.step)] = 0.5
+    with torch.no_grad():
+        model.encode_signal(x)
+    handle.remove()
+    A = to_cells(outputs[0], layer)
+    first, second = (A[1] - A[0]).abs().sum(0), (A[2] - A[0]).abs().sum(0)
+    torch.testing.assert_close(first[60:-60], second[65:-55], atol=1e-4, rtol=1e-4)
+    # Odd kernels and symmetric padding: the cells that respond lie evenly around the impulse.
+    reached = torch.nonzero(first > 0).flatten().double()
+    centre = (reached.min() + reached.max()) / 2 * layer.step + layer.offset
+    assert abs(float(centre) - 1000) <= layer.step / 2
