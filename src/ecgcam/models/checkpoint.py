@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -39,9 +40,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise EcgcamError(
-            f"{path}: refused, it needs more than tensors ({_reason(error)}); save its state_dict alone"
-        ) from error
+        # Torch's own message tells how to switch the protection off; only the object that it met is worth passing on.
+        met = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it holds {met[1]}" if met else "it is no plain list of tensors"
+        raise EcgcamError(f"{path}: refused, it needs more than tensors ({what}); save its state_dict alone") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise EcgcamError(f"{path}: not a readable torch checkpoint ({_reason(error)})") from error
     for wrapper in _WRAPPERS:

@@ -115,10 +115,11 @@ class SingleQueryAttention(nn.Module):
         kind, tokens = query.dtype, tokens.double()
         to_q, to_k, to_v = self.in_proj_weight.double().chunk(3)
         q_bias, _, v_bias = self.in_proj_bias.double().chunk(3)
-        q = (query.double() @ to_q.T + q_bias).unflatten(-1, (self.heads, -1))
-        logits = torch.einsum("bhd,hdw,bnw->bhn", q, to_k.unflatten(0, (self.heads, -1)), tokens)
-        seen = (logits * q.shape[-1] ** -0.5).softmax(dim=-1) @ tokens
-        values = torch.einsum("bhw,hdw->bhd", seen, to_v.unflatten(0, (self.heads, -1)))
+        split = (self.heads, -1, query.shape[-1])
+        q = (query.double() @ to_q.T + q_bias).reshape(len(query), self.heads, -1)
+        moved = torch.einsum("bhd,hdw->bhw", q, to_k.reshape(split))
+        seen = (moved @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(dim=-1) @ tokens
+        values = torch.einsum("bhw,hdw->bhd", seen, to_v.reshape(split))
         out: Tensor = self.out_proj((values.flatten(1) + v_bias).to(kind))
         return out
 
