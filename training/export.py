@@ -1,0 +1,54 @@
+"""A training run's weights -> the file that ships.
+
+    python -m training.export --run RUN/last.pt --out src/ecgcam/models/weights/mini.npz
+
+Half precision, NumPy arrays only: nothing in the file can run, and it is half the size. The words of the training texts go in
+too, so that a prompt of unknown words can be told. Figures are always taken from the exported file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ecgcam.files import atomic
+from ecgcam.models.families.mini import build
+from training.data import load_findings, load_ptbxl
+from training.train import FS, NEGATIONS, ROOT, SAMPLES, TEMPLATES
+
+
+def export(run: Path, out: Path, texts: list[str]) -> None:
+    state = torch.load(run, weights_only=True)["state"]
+    network = build()
+    network.load_state_dict({key: value for key, value in state.items() if key not in {"log_scale", "bias"}})
+    network.text.learn_words(texts)
+    arrays = {
+        key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
+        for key, value in network.state_dict().items()
+    }
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise SystemExit(f"{run}: a weight does not fit half precision")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(out) as path:
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="PTB-XL, for the words of its reports")
+    parser.add_argument("--out", type=Path, default=ROOT / "src/ecgcam/models/weights/mini.npz")
+    args = parser.parse_args()
+    findings = load_findings()
+    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    trained = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
+    phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
+    export(args.run, args.out, [*phrases, *data.statement_texts, *trained, *TEMPLATES, *NEGATIONS])
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
