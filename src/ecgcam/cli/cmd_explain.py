@@ -53,6 +53,7 @@ def run(
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
     model: shared.Model = "mini",
     checkpoint: shared.Checkpoint = None,
+    embeddings: shared.Embeddings = None,
     device: shared.Device = "auto",
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
@@ -117,7 +118,7 @@ def run(
     from ecgcam.batch.local import Failure, Output, run_explain
     from ecgcam.models.load import load_model
 
-    loaded = load_model(model, checkpoint, device=device)
+    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
     failures: list[Failure] = []
 
     def failed(failure: Failure) -> None:

@@ -15,6 +15,7 @@ def run(
     text_file: shared.TextFile = None,
     model: shared.Model = "mini",
     checkpoint: shared.Checkpoint = None,
+    embeddings: shared.Embeddings = None,
     device: shared.Device = "auto",
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
@@ -47,7 +48,7 @@ def run(
         complain(str(failure.error))
 
     reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
-    loaded = load_model(model, checkpoint, device=device)
+    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
     console = stdout_console()
     with progress(len(items), "scoring", quiet) as step:
         for item, _, scores in run_score(items, prompts, loaded, reading, failed):

@@ -26,6 +26,15 @@ Model = Annotated[
 Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", metavar="FILE", help="The model's weights.", show_default=False)
 ]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(
+        "--embeddings",
+        metavar="FILE.npz",
+        help="A table of prompts, for models without a text tower here: texts, features, tower.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where the model runs.")]
 Start = Annotated[float, typer.Option("--start", metavar="S", help="Where the window begins, s.")]
 Seconds = Annotated[
