@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,14 +27,19 @@ class Capture:
         Similarity of each signal and prompt.
     activations : Tensor, (N, C, K)
         A, of the target layer.
-    gradients : Tensor, (P, N, C, K)
-        G, of each prompt's score with respect to A.
+    reduced : list of P Tensors
+        What `reduce` made of A and G for each prompt; G itself, (N, C, K), by default.
     """
 
     embeddings: Tensor
     scores: Tensor
     activations: Tensor
-    gradients: Tensor
+    reduced: list[Tensor]
+
+    @property
+    def gradients(self) -> Tensor:
+        """The reduced tensors stacked, (P, ...)."""
+        return torch.stack(self.reduced)
 
 
 @contextmanager
@@ -54,7 +59,13 @@ def frozen(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def capture(model: EcgTextModel, x: Tensor, texts: Tensor, layer: str | None = None) -> Capture:
+def capture(
+    model: EcgTextModel,
+    x: Tensor,
+    texts: Tensor,
+    layer: str | None = None,
+    reduce: Callable[[Tensor, Tensor], Tensor] = lambda _A, G: G,
+) -> Capture:
     """Run signals (N, L, T) through the model, with a graph that begins at the target layer.
 
     Nothing before the layer wants a gradient, so that stretch costs a bare forward pass; after it, one short backward pass
@@ -70,6 +81,8 @@ def capture(model: EcgTextModel, x: Tensor, texts: Tensor, layer: str | None = N
         Embeddings of the prompts.
     layer : str, optional
         Module path; default the model's target layer.
+    reduce : callable
+        (A, G), both (N, C, K), to what is kept of a prompt, so that many prompts need not hold many G.
 
     Raises
     ------
@@ -77,7 +90,7 @@ def capture(model: EcgTextModel, x: Tensor, texts: Tensor, layer: str | None = N
         If no gradient can reach the layer.
     """
     module, where = model.layer(layer)
-    path = layer or model.spec.layer
+    path, reached = layer or model.spec.layer, False
     with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
         embeddings = model.encode_signal(x.detach())
         scores = embeddings @ texts.detach().T
@@ -90,18 +103,26 @@ def capture(model: EcgTextModel, x: Tensor, texts: Tensor, layer: str | None = N
                 f"--layer {path}: no gradient of the score reaches it; it lies off the path to the embedding, "
                 "or the model turns gradients off (torch.no_grad)"
             )
-        gradients = [
-            torch.autograd.grad(scores[:, p].sum(), outputs[0], retain_graph=p + 1 < scores.shape[1])[0]
-            for p in range(scores.shape[1])
-        ]
-    activations = to_cells(outputs[0].detach(), where)
-    G = torch.stack([to_cells(gradient, where) for gradient in gradients])
-    if not bool(G.any()):
+        activations, reduced = to_cells(outputs[0].detach(), where), []
+        for p in range(scores.shape[1]):
+            more = p + 1 < scores.shape[1]
+            G = to_cells(torch.autograd.grad(scores[:, p].sum(), outputs[0], retain_graph=more)[0], where)
+            reached = reached or bool(G.any())
+            with torch.no_grad():
+                reduced.append(reduce(activations, G))
+    if not reached:
         raise EcgcamError(
             f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
             "class token); choose an earlier layer"
         )
-    return Capture(embeddings.detach(), scores.detach(), activations, G)
+    return Capture(embeddings.detach(), scores.detach(), activations, reduced)
+
+
+def score_signals(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return embeddings (N, D) and scores (N, P) of signals (N, L, T), without a graph."""
+    with frozen(model.network), torch.no_grad():
+        embeddings = model.encode_signal(x)
+        return embeddings, embeddings @ texts.T
 
 
 def input_gradient(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:

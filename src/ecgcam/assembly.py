@@ -1,0 +1,218 @@
+"""The two ends of an explanation: a window into model space, and the model's answers back onto leads, samples and millivolts."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ecgcam._version import __version__
+from ecgcam.attribution.capture import cell_width
+from ecgcam.attribution.cells import cell_centres, lay_on_samples
+from ecgcam.attribution.masking import fill_signal, lead_alone
+from ecgcam.attribution.methods import Method
+from ecgcam.attribution.smoothing import smooth
+from ecgcam.explanation import FORMAT, Explanation
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.spec import InputSpec
+from ecgcam.records import Window
+from ecgcam.records.record import BoolArray, FloatArray
+from ecgcam.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A window in model space.
+
+    Attributes
+    ----------
+    window : Window
+        Where it comes from.
+    x, fill : float32, (leads, T)
+        The unmasked window, and what fills a masked lead, in the model's lead order.
+    valid : bool, (leads, T)
+        Which samples are real.
+    scale : float32, (leads, 1)
+        Model units per millivolt.
+    rows : list of int
+        The model's rows of the window's leads.
+    """
+
+    window: Window
+    x: FloatArray
+    fill: FloatArray
+    valid: BoolArray
+    scale: FloatArray
+    rows: list[int]
+
+    def masked(self) -> FloatArray:
+        """Return each lead alone, (R, leads, T)."""
+        return lead_alone(self.x, self.fill, self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a method gave for one window and one prompt: cells (R, K), or values on samples (R, T); and facts to report."""
+
+    cells: Tensor | None = None
+    values: Tensor | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the model said of one window's signals.
+
+    Attributes
+    ----------
+    whole, empty, alone : Tensor, (P,), (P,), (R, P)
+        Scores of the window, of it with every lead filled, of each lead alone.
+    whole_embedding, alone_embeddings : Tensor, (D,), (R, D)
+        Their joint embeddings.
+    """
+
+    whole: Tensor
+    empty: Tensor
+    alone: Tensor
+    whole_embedding: Tensor
+    alone_embeddings: Tensor
+
+
+def model_input(window: Window, spec: InputSpec) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the window in model space (leads, T), and the offset and scale (leads, 1) that took it there."""
+    offset, scale = spec.constants(window)
+    return (spec.arrange(window) - offset) * scale, offset, scale
+
+
+def prepare(window: Window, spec: InputSpec, settings: Settings) -> Prepared:
+    """Take a window into model space, and work out what fills a masked lead."""
+    rows = [spec.leads.index(lead) for lead in window.leads]
+    x, offset, scale = model_input(window, spec)
+    valid = np.zeros(x.shape, bool)
+    valid[rows] = window.valid
+    fill = fill_signal(settings.mask or spec.fill, x, valid, -offset * scale, spec.mean, settings.seed)
+    # Leads that the record lacks are filled like masked ones, in every signal: the model never sees a lead that is not there.
+    absent = [i for i in range(len(spec.leads)) if i not in rows]
+    x[absent] = fill[absent]
+    return Prepared(window, x, fill, valid, scale, rows)
+
+
+def assemble(
+    prepared: Prepared,
+    text: str,
+    prompt: int,
+    answers: Answers,
+    maps: Maps,
+    gradient: Tensor | None,
+    model: EcgTextModel,
+    method: Method,
+    settings: Settings,
+) -> Explanation:
+    """Lay the maps on samples, the gradient on millivolts, and everything a reader needs beside them.
+
+    `gradient` (leads, T) is in model space; `prompt` is the column of `answers` that belongs to `text`.
+    """
+    window = prepared.window
+    shown, cells, centres = _lay(maps, prepared, model, method, settings)
+    slope, smoothed = _per_millivolt(gradient, prepared, settings)
+    similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
+    warnings = [*window.record.notes, *window.warnings, *model.text.warnings(text)]
+    if not shown.any():
+        signed = "; map_cells holds the signed cells" if cells.shape[1] else ""
+        warnings.append(f"the map is zero everywhere: nothing raised the score{signed}")
+    return Explanation(
+        map=shown,
+        map_cells=cells,
+        cell_time=centres,
+        gradient=slope,
+        gradient_smoothed=smoothed,
+        signal=window.signal.copy(),
+        time=window.time,
+        fs=window.fs,
+        valid=window.valid.copy(),
+        leads=window.leads,
+        score=float(answers.whole[prompt]),
+        empty_score=float(answers.empty[prompt]),
+        lead_scores=answers.alone[:, prompt].cpu().numpy(),
+        mask_shift=(1 - similarity).clamp(min=0).cpu().numpy(),
+        meta=_meta(window, text, maps, model, method, settings, warnings),
+    )
+
+
+def _lay(
+    maps: Maps, prepared: Prepared, model: EcgTextModel, method: Method, settings: Settings
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float64]]:
+    """Return the map on samples (R, T), its cells before relu (R, K) and their centres (K,); K = 0 without cells."""
+    window = prepared.window
+    if maps.cells is None:
+        if maps.values is None:
+            raise ValueError(f"{method.name} gave neither cells nor values")
+        values = maps.values.cpu().float().numpy()
+        cells, centres = np.zeros((len(values), 0), np.float32), np.zeros(0)
+    else:
+        _, layer = model.layer(settings.layer)
+        cells = maps.cells.cpu().float().numpy()
+        values = lay_on_samples(cells if method.signed else np.maximum(cells, 0.0), layer, window.signal.shape[1])
+        centres = window.start + cell_centres(cells.shape[1], layer) / window.fs
+    shown = values if method.signed else np.maximum(values, 0.0)
+    return np.where(window.valid, shown, 0.0).astype(np.float32), cells, centres
+
+
+def _per_millivolt(gradient: Tensor | None, prepared: Prepared, settings: Settings) -> tuple[FloatArray, FloatArray]:
+    """Return d score / d mV of the window's leads (R, T), and it smoothed; (R, 0) without a gradient."""
+    window = prepared.window
+    if gradient is None:
+        nothing = np.zeros((len(prepared.rows), 0), np.float32)
+        return nothing, nothing
+    per_mv = gradient.cpu().float().numpy()[prepared.rows] * prepared.scale[prepared.rows]
+    slope = np.where(window.valid, per_mv, 0.0).astype(np.float32)
+    values = slope if settings.signed_gradient else np.abs(slope)
+    return slope, smooth(values, window.valid, window.fs, settings.smooth_ms, settings.smoother)
+
+
+def _meta(
+    window: Window,
+    text: str,
+    maps: Maps,
+    model: EcgTextModel,
+    method: Method,
+    settings: Settings,
+    warnings: list[str],
+) -> dict[str, Any]:
+    path, layer = model.spec.layer_named(settings.layer)
+    per_sample = 1000.0 / window.fs
+    step: float | None = None
+    width: float | None = None
+    if maps.cells is not None:
+        step, width = layer.step, model.remember(("cell_width", path), lambda: cell_width(model, path))
+    return {
+        "format": FORMAT,
+        "record": window.record.name,
+        "text": text,
+        "against": None,
+        "method": method.name,
+        "options": {},
+        "report": maps.report,
+        "layer": path,
+        "mask": settings.mask or model.input.fill,
+        "signed": method.signed,
+        "model": model.name,
+        "checkpoint_sha256": model.checkpoint_sha256,
+        "derived_leads": list(window.record.derived),
+        "absent_leads": [lead for lead in model.input.leads if lead not in window.leads],
+        "cell_step_ms": None if step is None else step * per_sample,
+        "cell_width_ms": None if width is None else width * per_sample,
+        "window": {"start": window.start, "seconds": window.signal.shape[1] / window.fs},
+        "gradient": settings.gradient,
+        "seed": settings.seed,
+        "smoothing": {"smoother": settings.smoother, "ms": settings.smooth_ms, "signed": settings.signed_gradient},
+        "warnings": warnings,
+        "versions": {
+            "ecgcam": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+        },
+    }  # fmt: skip

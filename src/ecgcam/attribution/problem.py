@@ -1,0 +1,69 @@
+"""One window and one prompt, for methods that run the model themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ecgcam.attribution.capture import frozen, input_gradient
+from ecgcam.models.base import EcgTextModel
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a method of the families ``signal`` and ``rerun`` is handed. Everything is in model space and the model's lead order.
+
+    Attributes
+    ----------
+    model : EcgTextModel
+        The model; methods leave it as it was.
+    text : Tensor, (D,)
+        The prompt's embedding.
+    x, fill : Tensor, (L, T)
+        The unmasked window, and what fills a masked lead.
+    valid : bool Tensor, (L, T)
+        Which samples are real.
+    scale : Tensor, (L, 1)
+        Model units per millivolt.
+    rows : list of int
+        The leads that the record has.
+    fs : float
+        Samples per second.
+    layer : str, optional
+        The target layer; None for the model's.
+    seed, batch : int
+        Of everything random; signals at a time.
+    report : dict
+        Facts that the method wants beside its map, as JSON.
+    """
+
+    model: EcgTextModel
+    text: Tensor
+    x: Tensor
+    fill: Tensor
+    valid: Tensor
+    scale: Tensor
+    rows: list[int]
+    fs: float
+    layer: str | None = None
+    seed: int = 0
+    batch: int = 64
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def scores(self, signals: Tensor) -> Tensor:
+        """Return the score of each signal, (M, L, T) -> (M,), in chunks and without a graph."""
+        with frozen(self.model.network), torch.no_grad():
+            parts = [self.model.encode_signal(part) @ self.text for part in torch.split(signals, self.batch)]
+        return torch.cat(parts)
+
+    def gradients(self, signals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (M,) and d score / d signal (M, L, T), in chunks."""
+        scores, gradients = [], []
+        for part in torch.split(signals, self.batch):
+            _, score, gradient = input_gradient(self.model, part, self.text[None])
+            scores.append(score[:, 0])
+            gradients.append(gradient[0])
+        return torch.cat(scores), torch.cat(gradients)
