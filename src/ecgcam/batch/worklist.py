@@ -82,7 +82,10 @@ def _folder(folder: Path) -> list[Item]:
     items = []
     for path in files:
         is_header = path.suffix.lower() == ".hea"
-        if path.name == FILE or (not is_header and (path.with_suffix("") in headers or path.suffix.lower() == ".dat")):
+        ours = path.name == FILE or path.name.endswith(
+            "-truth.npz"
+        )  # results, and what `simulate` knows of a recording
+        if ours or (not is_header and (path.with_suffix("") in headers or path.suffix.lower() == ".dat")):
             continue
         items.append(Item(path, str(path.relative_to(folder).with_suffix(""))))
     if not items:
