@@ -1,14 +1,27 @@
-"""Files that appear whole or not at all."""
+"""Files: written so that they appear whole or not at all, and NumPy files read without trusting them."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
+
+# What NumPy and zipfile let through when a file is damaged or asks for more memory than there is: they check little.
+_DAMAGED = (
+    ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError, OSError, EOFError, MemoryError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @contextmanager
@@ -30,12 +43,13 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def check_writable(folder: Path) -> None:
     """Raise `EcgcamError` unless files can be made in `folder`, or in its nearest existing parent; leave no trace."""
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not existing.is_dir():
-        raise EcgcamError(f"{folder}: cannot write here, {existing} is not a folder; choose another with --out")
     try:
+        existing = folder.absolute()
+        # A link that leads nowhere is in the way as much as a file.
+        while not os.path.lexists(existing) and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir():
+            raise EcgcamError(f"{folder}: cannot write here, {existing} is not a folder; choose another with --out")
         with tempfile.TemporaryDirectory(prefix=".ecgcam-", dir=existing):
             pass
     except OSError as error:
@@ -49,3 +63,37 @@ def plain_mode(mode: int) -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mode & ~mask
+
+
+def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[Any] | dict[str, npt.NDArray[Any]]:
+    """Return the array of a ``.npy`` file, or the arrays of an ``.npz`` archive by name. Nothing in the file is run.
+
+    `kind` says in errors what the file should have been.
+
+    Raises
+    ------
+    EcgcamError
+        If the file is missing, damaged, or holds Python objects.
+    """
+    try:
+        # Opened here, since np.load leaves a damaged archive open.
+        with path.open("rb") as file:
+            if file.read(6)[:2] not in {b"\x93N", b"PK"}:
+                raise EcgcamError(f"{path}: not {kind} (written by np.save or np.savez)")
+            file.seek(0)
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
+    except _DAMAGED as error:
+        reason = one_line(error)
+        if "pickle" in reason:  # NumPy's own message advises to switch the protection off
+            reason = "it holds Python objects, which are never read; save plain numbers"
+        raise EcgcamError(f"{path}: not {kind} ({reason})") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an exception says, as one short line for a message of our own."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())[:160] or type(error).__name__

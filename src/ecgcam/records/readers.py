@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import warnings
-import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.records.record import Record, canonical_name
+from ecgcam.files import load_arrays, one_line
+from ecgcam.records.record import Record, canonical_name, possible_rate
 
 # Millivolts per unit of the header. A header without a unit means millivolts (WFDB header(5)).
 _MILLIVOLTS = {"mv": 1.0, "": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 _SIGNAL_KEYS = ("signal", "ecg", "val", "data", "x", "p_signal", "signals")
-_MOST_CHANNELS = 64
+_RATE_KEYS = ("fs", "sampling_rate", "frequency", "sfreq")
+_NAME_KEYS = ("leads", "lead_names", "sig_name")
+# Bits a sample takes in a data file, where a format has a fixed number of them.
+_BITS = {"8": 8, "80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+# More than any heart, drift or spike in millivolts; raw integers and microvolts are far beyond it.
+_LARGEST_MV = 100.0
+# What wfdb and scipy let through when a file is damaged: they check little and have no exceptions of their own.
+_DAMAGED = (
+    ValueError, TypeError, LookupError, NameError, AttributeError, ArithmeticError, RuntimeError, OSError, EOFError,
+    MemoryError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[str] | None = None) -> Record:
@@ -38,12 +52,17 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
         If the file is missing, unreadable, empty, or does not say which lead is which.
     """
     path = Path(path)
-    if fs is not None and not (np.isfinite(fs) and fs > 0):
-        raise EcgcamError(f"--fs {fs:g}: a sampling rate must be positive; give the recording's rate in Hz")
+    check_rate(fs)
     if path.is_dir():
         raise EcgcamError(f"{path}: is a folder, not a recording")
     reader = _reader(path)
     return reader(path, fs, None if lead_names is None else tuple(lead_names))
+
+
+def check_rate(fs: float | None) -> None:
+    """Raise `EcgcamError` if `fs`, where given, cannot be the sampling rate of an ECG."""
+    if fs is not None and not possible_rate(fs):
+        raise EcgcamError(f"--fs {fs:g}: not possible for an ECG; give the recording's sampling rate in Hz")
 
 
 def record_name(path: Path) -> str:
@@ -79,83 +98,96 @@ def _read_wfdb(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
         warnings.filterwarnings("ignore", message="The inplace keyword in DataFrame.set_index")
         import wfdb
     stem = str(header.with_suffix(""))
+    if header.stat().st_size == 0:
+        raise EcgcamError(f"{header}: is an empty file; copy the header again")
     try:
         head = wfdb.rdheader(stem)
-    # What wfdb raises on a header it cannot parse; it has no exception of its own for most of them.
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise EcgcamError(f"{header}: not a readable WFDB header ({_line(error)})") from error
-    _check_data_files(header, head)
+    except _DAMAGED as error:
+        raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
+    _check_header(header, head)
+    segments = hasattr(head, "seg_name")
     try:
-        record = wfdb.rdrecord(stem)
-    except (ValueError, IndexError, KeyError, TypeError, OSError) as error:
+        # wfdb averages the samples of a frame before it looks for missing ones, so frames are averaged here.
+        record = wfdb.rdrecord(stem, smooth_frames=segments)
+    except _DAMAGED as error:
         raise EcgcamError(
-            f"{header}: its signals cannot be read ({_line(error)}); the data file may be damaged"
+            f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
         ) from error
-    if record.p_signal is None or record.p_signal.size == 0:
-        raise EcgcamError(f"{header}: the recording is empty; there is nothing to explain")
+    signals = record.p_signal.T if segments else [_frames(signal, record.sig_len) for signal in record.e_p_signal]
     names = _names_for(path, list(record.sig_name), lead_names)
     channels, kept, foreign = [], [], []
-    for channel, name, unit in zip(record.p_signal.T, names, record.units, strict=True):
+    for channel, name, unit in zip(signals, names, record.units, strict=True):
         scale = _MILLIVOLTS.get((unit or "").strip().lower())
         if scale is None and canonical_name(name) is not None:
             raise EcgcamError(f"{header}: lead {name} has the unit {unit!r}, which is not a voltage; mend the header")
         if scale is None:
-            foreign.append(name)
+            foreign.append(f"{name} ({unit})")
             continue
         channels.append(channel * scale)
         kept.append(name)
-    _rate_for(path, record.fs, fs)
     if not channels:
-        raise EcgcamError(f"{header}: no channel holds a voltage ({', '.join(foreign)})")
-    return Record.from_channels(header.stem, np.stack(channels), float(record.fs), kept, source=str(path))
+        raise EcgcamError(f"{header}: no channel holds a voltage ({', '.join(foreign)}); there is nothing to explain")
+    rate = _rate_for(path, float(record.fs), fs)
+    result = Record.from_channels(header.stem, np.stack(channels), rate or 0.0, kept, source=str(path))
+    notes = [f"channels left out, not a voltage: {', '.join(foreign)}"] if foreign else []
+    gains = [] if segments else _stated_gains(header)
+    if assumed := [name for name, gain in zip(names, gains, strict=False) if not gain and canonical_name(name)]:
+        notes.append(f"no gain in the header, WFDB's 200 per mV assumed: {', '.join(assumed)}")
+    return replace(result, notes=(*result.notes, *notes))
 
 
-def _check_data_files(header: Path, head: Any) -> None:
-    """Refuse missing or short data files before wfdb reads them, so that the message can name the file."""
+def _frames(samples: npt.NDArray[np.floating], frames: int) -> npt.NDArray[np.floating]:
+    """One value a frame: the mean of its samples, missing where one of them is."""
+    averaged: npt.NDArray[np.floating] = np.asarray(samples).reshape(frames, -1).mean(axis=1)
+    return averaged
+
+
+def _stated_gains(header: Path) -> list[str]:
+    """The gain of every signal line as it is written; empty where it is absent or 0, which WFDB both reads as 200."""
+    lines = [line.split() for line in header.read_text(encoding="utf-8", errors="replace").splitlines()]
+    signal_lines = [line for line in lines if line and not line[0].startswith("#")][1:]
+    numbers = [re.match(r"[-+\d.eE]*", line[2] if len(line) > 2 else "") for line in signal_lines]
+    return [match[0] if match and match[0].strip("+-0.eE") else "" for match in numbers]
+
+
+def _check_header(header: Path, head: Any) -> None:
+    """Refuse what wfdb would stumble over, missing and short data files first, so that the message can name the file."""
+    if head.sig_len == 0:
+        raise EcgcamError(f"{header}: the recording is empty, 0 samples; there is nothing to explain")
     if hasattr(head, "seg_name"):
         return  # a multi-segment header; its segments have headers of their own
     if not head.n_sig or not head.file_name:
         raise EcgcamError(f"{header}: the header describes no signal; there is nothing to explain")
+    if len(head.file_name) != head.n_sig:
+        raise EcgcamError(
+            f"{header}: promises {head.n_sig} signals and describes {len(head.file_name)}; copy the header again"
+        )
     for name in dict.fromkeys(head.file_name):
         data = header.parent / name
         if not data.is_file():
             raise EcgcamError(f"{header}: its data file {name} is missing; put it beside the header")
+        size = data.stat().st_size
+        if size == 0:
+            raise EcgcamError(f"{data}: the recording is empty, 0 bytes; there is nothing to explain")
         rows = [i for i, other in enumerate(head.file_name) if other == name]
-        if {head.fmt[i] for i in rows} <= {"16", "80", "24", "32", "61"} and head.sig_len:
-            width = {"16": 2, "61": 2, "80": 1, "24": 3, "32": 4}[head.fmt[rows[0]]]
+        bits = {_BITS.get(head.fmt[i]) for i in rows}
+        if len(bits) == 1 and (width := bits.pop()) and head.sig_len:
             per_frame = sum(head.samps_per_frame[i] or 1 for i in rows)
-            need = (head.byte_offset[rows[0]] or 0) + head.sig_len * per_frame * width
-            if data.stat().st_size < need:
+            need = (head.byte_offset[rows[0]] or 0) + -(-head.sig_len * per_frame * width // 8)
+            if size < need:
                 raise EcgcamError(
-                    f"{data}: truncated, {data.stat().st_size} bytes where its header promises {need}; copy the file again"
+                    f"{data}: truncated, {size} bytes where its header promises {need}; copy the file again"
                 )
 
 
-def _read_npy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    array = _load_numpy(path)
-    if not isinstance(array, np.ndarray):
-        raise EcgcamError(f"{path}: not a .npy array (it holds several); rename it to .npz")
-    return _from_array(path, array, fs, lead_names)
-
-
-def _read_npz(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    with _load_numpy(path) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise EcgcamError(f"{path}: not a .npz archive; a single array belongs in a .npy file")
-        try:
-            contents = {key: archive[key] for key in archive.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise EcgcamError(f"{path}: not a readable NumPy file ({_line(error)})") from error
-    rate = contents.get("fs", contents.get("sampling_rate"))
-    names = contents.get("leads", contents.get("lead_names", contents.get("sig_name")))
-    array = _pick(path, contents)
-    given_names = None if names is None else [str(name) for name in np.ravel(names)]
-    return _from_array(
-        path,
-        array,
-        _rate_for(path, None if rate is None else _number(path, "fs", rate), fs),
-        lead_names if given_names is None else _names_for(path, given_names, lead_names),
-    )
+def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
+    """Read a `.npy` array or a `.npz` archive, by what the file is and not by what it is called."""
+    if not path.is_file():
+        raise EcgcamError(f"{path}: no such recording; check the path")
+    contents = load_arrays(path)
+    if isinstance(contents, np.ndarray):
+        return _from_array(path, contents, fs, lead_names)
+    return _from_container(path, contents, fs, lead_names)
 
 
 def _read_mat(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
@@ -166,40 +198,39 @@ def _read_mat(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) 
 
     try:
         contents = loadmat(str(path), appendmat=False)
-    except (
-        MatReadError,
-        ValueError,
-        TypeError,
-        NotImplementedError,
-        OSError,
-        EOFError,
-        KeyError,
-        IndexError,
-    ) as error:
-        raise EcgcamError(f"{path}: not a readable MATLAB file before version 7.3 ({_line(error)})") from error
+    except (*_DAMAGED, MatReadError) as error:
+        raise EcgcamError(f"{path}: not a readable MATLAB file before version 7.3 ({one_line(error)})") from error
     arrays = {k: v for k, v in contents.items() if not k.startswith("__") and isinstance(v, np.ndarray)}
-    return _from_array(path, _pick(path, arrays), fs, lead_names)
+    return _from_container(path, arrays, fs, lead_names)
 
 
-def _load_numpy(path: Path) -> Any:
-    if not path.is_file():
-        raise EcgcamError(f"{path}: no such recording; check the path")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise EcgcamError(f"{path}: not a readable NumPy file ({_line(error)})") from error
+def _from_container(
+    path: Path, contents: Mapping[str, npt.NDArray[Any]], fs: float | None, lead_names: tuple[str, ...] | None
+) -> Record:
+    """Pick the recording of several arrays, with the rate and the names that lie beside it."""
+    contents = {key.lower(): value for key, value in contents.items()}
+    array = _pick(path, contents)
+    rate = next((_number(path, key, contents[key]) for key in _RATE_KEYS if key in contents), None)
+    stated = next((_strings(contents[key]) for key in _NAME_KEYS if key in contents), None)
+    names = lead_names if stated is None else _names_for(path, stated, lead_names)
+    return _from_array(path, array, _rate_for(path, rate, fs), names)
 
 
-def _pick(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def _strings(names: npt.NDArray[Any]) -> list[str]:
+    """The texts of an array of text; MATLAB wraps each in an array of its own and pads it with blanks."""
+    return [str(np.ravel(name)[0]).strip() if np.size(name) else "" for name in np.ravel(names)]
+
+
+def _pick(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return the one array of a container that can be a recording."""
-    fitting = {k: v for k, v in arrays.items() if v.ndim == 2 and v.dtype.kind in "fiu"}
+    numbers = {key: value for key, value in arrays.items() if value.dtype.kind in "fiu"}
     for key in _SIGNAL_KEYS:
-        for name, array in fitting.items():
-            if name.lower() == key:
-                return array
+        if key in numbers and numbers[key].ndim in (1, 2):
+            return numbers[key]
+    fitting = [value for key, value in numbers.items() if value.ndim == 2 and value.size > 1 and key not in _RATE_KEYS]
     if len(fitting) == 1:
-        return next(iter(fitting.values()))
-    held = ", ".join(f"{k} {v.shape}" for k, v in arrays.items()) or "nothing"
+        return fitting[0]
+    held = ", ".join(f"{key} {value.shape}" for key, value in arrays.items()) or "nothing"
     raise EcgcamError(f"{path}: cannot tell which array is the recording (it holds {held}); name it 'signal'")
 
 
@@ -231,7 +262,13 @@ def _from_array(path: Path, array: npt.NDArray[Any], fs: float | None, names: tu
     if fs is None:
         raise EcgcamError(f"{path}: an array carries no sampling rate; give it with --fs, in Hz")
     channels_first = array if fits[0] == 0 else array.T
-    return Record.from_channels(record_name(path), channels_first.astype(np.float64), fs, names, source=str(path))
+    record = Record.from_channels(record_name(path), channels_first.astype(np.float64), fs, names, source=str(path))
+    largest = float(np.nanmax(np.abs(record.signal)))
+    if largest > _LARGEST_MV:
+        # Integers of a recorder or microvolts make a plausible map all the same, where the model normalises.
+        note = f"values up to {largest:.4g}, too large for mV; arrays are taken to be in mV, divide by the gain before saving"
+        return replace(record, notes=(*record.notes, note))
+    return record
 
 
 def _names_for(path: Path, stated: list[str], given: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -252,11 +289,14 @@ def _names_for(path: Path, stated: list[str], given: tuple[str, ...] | None) -> 
 
 
 def _rate_for(path: Path, stated: float | None, given: float | None) -> float | None:
-    if stated is None or given is None:
-        return given if stated is None else float(stated)
+    """The file's rate, or the one given where the file states none that is possible."""
+    if given is None:
+        return stated
+    if stated is None or not possible_rate(stated):
+        return given
     if abs(stated - given) > 1e-6 * abs(stated):
         raise EcgcamError(f"{path}: --fs {given:g} contradicts the file, which says {stated:g} Hz; leave it out")
-    return float(stated)
+    return stated
 
 
 def _number(path: Path, key: str, value: npt.NDArray[Any]) -> float:
@@ -265,16 +305,10 @@ def _number(path: Path, key: str, value: npt.NDArray[Any]) -> float:
     return float(np.ravel(value)[0])
 
 
-def _line(error: BaseException) -> str:
-    """The first line of an exception, short enough for a one-line message."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]
-
-
 _READERS: dict[str, Callable[[Path, float | None, tuple[str, ...] | None], Record]] = {
     ".dat": _read_wfdb,
-    ".npy": _read_npy,
-    ".npz": _read_npz,
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
     ".mat": _read_mat,
 }
 SUFFIXES = frozenset({".hea", *_READERS})

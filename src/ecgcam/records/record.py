@@ -26,10 +26,15 @@ _LIMB = {
     "aVL": (1.0, -0.5),
     "aVF": (-0.5, 1.0),
 }
+# Names by which they go: DI, D1, "lead 1" and IEC's C1 to C6. A bare number is the number of a channel, not a lead.
 _BY_KEY = {name.lower(): name for name in CANONICAL_LEADS} | {
-    "di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III", "1": "I", "2": "II", "3": "III",
-    **{f"c{i}": f"V{i}" for i in range(1, 7)},
+    "di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III",
+    "lead1": "I", "lead2": "II", "lead3": "III", **{f"c{i}": f"V{i}" for i in range(1, 7)},
 }  # fmt: skip
+# "ECG lead II", "lead-aVR" and HL7's MDC_ECG_LEAD_V1. A minus further on turns the lead over (Cabrera's -aVR): not a prefix.
+_PREFIX = re.compile(r"^(?:(?:mdc|ecg|ekg|lead)(?:[\s_:]+|-(?=\w)))+")
+# No recorder of the surface ECG is slower or faster; a rate beyond these is a slip (kHz for Hz, a missing point).
+_SLOWEST, _FASTEST = 10.0, 100_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,25 +100,28 @@ class Record:
         """
         if channels.ndim != 2 or channels.shape[1] == 0:
             raise EcgcamError(f"{source}: the recording is empty; there is nothing to explain")
-        if not (np.isfinite(fs) and fs > 0):
-            raise EcgcamError(f"{source}: a sampling rate of {fs:g} Hz is not possible; give the true one with --fs")
+        if not possible_rate(fs):
+            raise EcgcamError(
+                f"{source}: a sampling rate of {fs:g} Hz is not possible for an ECG; give the true one with --fs"
+            )
         rows: dict[str, FloatArray] = {}
         left_out = []
         for channel, given in zip(channels, names, strict=True):
             lead = canonical_name(given)
             if lead is None:
-                left_out.append(str(given))
+                left_out.append(str(given or "unnamed"))
             elif lead in rows:
                 raise EcgcamError(
                     f"{source}: lead {lead} occurs twice; keep one of them, or name the channels with --lead-names"
                 )
             else:
-                row = channel.astype(np.float32)
+                with np.errstate(over="ignore"):  # too large for float32 is no voltage: marked as missing like infinity
+                    row = channel.astype(np.float32)
                 row[~np.isfinite(row)] = np.nan
                 rows[lead] = row
         if not rows:
             raise EcgcamError(
-                f"{source}: none of the channels ({', '.join(map(str, names))}) is one of the twelve leads; "
+                f"{source}: none of the channels ({', '.join(left_out)}) is one of the twelve leads; "
                 "name them with --lead-names"
             )
         if all(np.isnan(row).all() for row in rows.values()):
@@ -153,8 +161,14 @@ def _derive_limb_leads(rows: dict[str, FloatArray]) -> tuple[tuple[str, ...], tu
 
 def canonical_name(name: str) -> str | None:
     """Return the canonical name of a lead (``"AVR"``, ``"lead ii"``, ``"ECG V1"``), or None if it is none of the twelve."""
-    key = re.sub(r"^(lead|ecg|ekg)(?=[\s_:-])", "", str(name).strip().lower())
-    return _BY_KEY.get(re.sub(r"[\s_:-]+", "", key))
+    text = str(name).strip().lower()
+    key = re.sub(r"[\s_]+", "", _PREFIX.sub("", text))
+    return _BY_KEY.get(f"lead{key}" if key in {"1", "2", "3"} and "lead" in text else key)
+
+
+def possible_rate(fs: float) -> bool:
+    """Return whether an ECG can have been sampled at `fs` Hz."""
+    return bool(np.isfinite(fs) and _SLOWEST <= fs <= _FASTEST)
 
 
 def parse_lead_names(text: str) -> tuple[str, ...]:

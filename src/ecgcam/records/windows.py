@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records.record import BoolArray, FloatArray, Record
@@ -133,6 +135,8 @@ def window_starts(record: Record, seconds: float, hop: float | None = None, star
     last = record.seconds - seconds
     if last <= start:
         return [start]
+    if step < 1 / record.fs:
+        raise EcgcamError(f"--hop {step:g}: shorter than a sample of the recording; windows need a longer step")
     count = int(np.floor((last - start) / step + 1e-9)) + 1
     starts = [start + i * step for i in range(count)]
     if last - starts[-1] > 0.5 / record.fs:
@@ -167,12 +171,38 @@ def _resample_slice(record: Record, ratio: Fraction, first: int, wanted: int) ->
 
     from scipy.signal import resample_poly
 
-    resampled = resample_poly(_bridge(part, known), up, down, axis=1, padtype="edge")
-    # A new sample is real if the old samples around it are.
-    position = np.arange(skip, stop) * down / up
-    left = np.minimum(np.floor(position + 1e-9).astype(int), part.shape[1] - 1)
-    right = np.minimum(np.ceil(position - 1e-9).astype(int), part.shape[1] - 1)
-    return resampled[:, skip:stop].astype(np.float32), known[:, left] & known[:, right]
+    taps: Any = _anti_aliasing(up, down)  # an array of coefficients, which scipy documents and its stubs leave out
+    resampled = resample_poly(_bridge(part, known), up, down, axis=1, window=taps, padtype="edge")
+    return resampled[:, skip:stop].astype(np.float32), _still_real(known, np.arange(skip, stop), up, down)
+
+
+def _anti_aliasing(up: int, down: int) -> npt.NDArray[np.float64]:
+    """Low-pass filter of scipy.signal.resample_poly, whose phases each have a gain of exactly one at 0 Hz.
+
+    As designed they differ by some tenths of a per cent, so that a constant would come out rippled: a flat lead with an
+    offset would no longer be flat.
+    """
+    from scipy.signal import firwin
+
+    slower = max(up, down)
+    taps: npt.NDArray[np.float64] = firwin(2 * _HALF_FILTER * slower + 1, 1 / slower, window=("kaiser", 5.0))
+    for phase in range(up):
+        taps[phase::up] /= up * taps[phase::up].sum()
+    return taps
+
+
+def _still_real(known: BoolArray, at: npt.NDArray[np.int64], up: int, down: int) -> BoolArray:
+    """Whether new samples `at` stand for known old ones alone: their neighbours, and all that are nearest to them.
+
+    So no missing sample disappears between two new ones, and no gap grows by more than a sample. In whole numbers, since
+    rounding decides which side of a gap a sample is on.
+    """
+    last = known.shape[1] - 1
+    first = np.minimum(at * down // up, (2 * at - 1) * down // (2 * up) + 1)
+    final = np.maximum(-(-at * down // up), (2 * at + 1) * down // (2 * up))
+    missing = np.cumsum(np.pad(~known, ((0, 0), (1, 0))), axis=1)
+    inside: BoolArray = missing[:, np.clip(final, 0, last) + 1] == missing[:, np.clip(first, 0, last)]
+    return inside
 
 
 def _bridge(signal: FloatArray, known: BoolArray) -> FloatArray:

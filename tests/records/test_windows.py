@@ -1,0 +1,222 @@
+"""From a record's rate to the model's: amplitude and time kept, gaps marked where they are, nothing touched that is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from ecgcam.errors import EcgcamError
+from ecgcam.records import Record, Window, take_window, window_starts
+
+RATES = [1000, 500, 360, 257, 250, 100]
+EDGE = 0.15  # s: the longest half of the anti-aliasing filter, ten samples of the slower rate (100 Hz)
+
+
+def record(rows: npt.ArrayLike, fs: float, leads: tuple[str, ...] = ("V1",)) -> Record:
+    return Record.from_channels("r", np.atleast_2d(rows).astype(float), fs, leads, source="r")
+
+
+def inner(window: Window) -> npt.NDArray[np.bool_]:
+    return (window.time > window.time[0] + EDGE) & (window.time < window.time[-1] - EDGE)
+
+
+@pytest.mark.parametrize("fs", RATES)
+@pytest.mark.parametrize("hertz", [1.0, 7.0, 30.0])
+def test_a_sine_keeps_its_amplitude_and_its_time(fs: int, hertz: float) -> None:
+    t = np.arange(12 * fs) / fs
+    got = take_window(record(2.5 + np.sin(2 * np.pi * hertz * t + 0.4), fs), 250, 2500)
+    want = 2.5 + np.sin(2 * np.pi * hertz * got.time + 0.4)
+    # Half a millisecond of shift would be 0.09 at 30 Hz and 0.003 at 1 Hz.
+    assert np.abs(got.signal[0] - want)[inner(got)].max() < 2e-3
+    assert got.signal.dtype == np.float32
+    assert got.valid.all()
+    assert got.warnings == ()
+
+
+@pytest.mark.parametrize("fs", RATES)
+def test_an_impulse_keeps_its_time(fs: int) -> None:
+    """A smooth wave of 20 ms width at 4.0 s, which is a sample at every rate; its centre of mass says where it went."""
+    t = np.arange(10 * fs) / fs
+    got = take_window(record(np.exp(-0.5 * ((t - 4.0) / 0.02) ** 2), fs), 250, 2500)
+    assert np.argmax(got.signal[0]) == 1000
+    near = slice(950, 1051)
+    centre = (got.time[near] * got.signal[0, near]).sum() / got.signal[0, near].sum()
+    assert centre == pytest.approx(4.0, abs=1e-5)
+    # A single sample, too: at the highest rates it is spread, never moved.
+    single = np.zeros(10 * fs)
+    single[4 * fs] = 1.0
+    assert np.argmax(np.abs(take_window(record(single, fs), 250, 2500).signal[0])) == 1000
+
+
+def test_what_the_new_rate_cannot_carry_is_gone() -> None:
+    """200 Hz in a record of 1000 Hz would come out as 50 Hz at 250; 40 Hz beside it stays."""
+    t = np.arange(10_000) / 1000
+    got = take_window(record(np.sin(2 * np.pi * 200 * t) + np.sin(2 * np.pi * 40 * t), 1000), 250, 2500)
+    want = np.sin(2 * np.pi * 40 * got.time)
+    assert np.abs(got.signal[0] - want)[inner(got)].max() < 3e-3
+
+
+@pytest.mark.parametrize("fs", RATES)
+@pytest.mark.parametrize("start", [3.0, 7.304])
+def test_a_window_of_the_middle_is_a_stretch_of_the_whole(fs: int, start: float) -> None:
+    signal = np.random.default_rng(fs).standard_normal((2, 20 * fs)).cumsum(axis=1) / 20
+    for second in (5, 9):
+        signal[1, second * fs : second * fs + 30] = np.nan
+    long = record(signal, fs, ("V1", "V2"))
+    whole = take_window(long, 250, 5000)
+    part = take_window(long, 250, 1000, start)
+    first = round(start * 250)
+    np.testing.assert_array_equal(part.valid, whole.valid[:, first : first + 1000])
+    assert not part.valid.all()
+    np.testing.assert_allclose(part.signal, whole.signal[:, first : first + 1000], atol=1e-5)
+    np.testing.assert_allclose(part.time, start + np.arange(1000) / 250)
+    np.testing.assert_allclose(part.time, whole.time[first : first + 1000])
+
+
+@pytest.mark.parametrize(("fs", "before", "after"), [(1000, 0, 1), (500, 0, 0), (250, 0, 0), (100, 2, 0)])
+def test_a_gap_is_marked_where_it_is(fs: int, before: int, after: int) -> None:
+    """From 4 s to 5 s: new samples 1000 to 1249.
+
+    At 1000 Hz the last missing one (4.999 s) is nearest to sample 1250; at 100 Hz samples 998 and 999 lie between the last
+    known one (3.99 s, sample 997.5) and the first missing one. The last missing one is at 4.99 s, and 1248 and 1249 lie
+    between it and the known one at 5 s.
+    """
+    t = np.arange(10 * fs) / fs
+    signal = np.sin(2 * np.pi * t) + 3
+    signal[4 * fs : 5 * fs] = np.nan
+    got = take_window(record(signal, fs), 250, 2500)
+    missing = np.flatnonzero(~got.valid[0])
+    np.testing.assert_array_equal(missing, np.arange(missing[0], missing[-1] + 1))
+    assert (missing[0], missing[-1]) == (1000 - before, 1249 + after)
+    # The line across the gap leads from 3 to 3: nothing of it reaches the valid samples beyond the filter's own length.
+    assert np.isfinite(got.signal).all()
+    np.testing.assert_allclose(got.signal[0, 1000:1250], 3.0, atol=0.1)
+    far = got.valid[0] & inner(got) & (np.abs(got.time - 4) > EDGE) & (np.abs(got.time - 5) > EDGE)
+    want = np.sin(2 * np.pi * got.time) + 3
+    assert np.abs(got.signal[0] - want)[far].max() < 2e-3
+    assert got.warnings == ("missing samples bridged in: V1",)
+
+
+@pytest.mark.parametrize(
+    ("fs", "at"), [(1000, 4001), (1000, 4002), (1000, 4003), (500, 2001), (360, 1447), (257, 1000)]
+)
+def test_a_single_missing_sample_does_not_disappear(fs: int, at: int) -> None:
+    """Even where it lies between two new samples: the nearest is marked, and no more than its neighbours."""
+    signal = np.sin(np.arange(10 * fs) / fs)
+    signal[at] = np.nan
+    missing = np.flatnonzero(~take_window(record(signal, fs), 250, 2500).valid[0])
+    assert round(at * 250 / fs) in missing or round(at * 250 / fs + 1e-9) in missing
+    assert len(missing) <= 2
+    assert np.abs(missing - at * 250 / fs).max() < 1
+
+
+def test_missing_ends_are_bridged_by_the_nearest_value() -> None:
+    signal = np.sin(np.arange(2500) / 250)
+    signal[:250] = signal[2250:] = np.nan
+    got = take_window(record(signal, 250), 250, 2500)
+    np.testing.assert_array_equal(got.signal[0, :250], np.float32(signal[250]))
+    np.testing.assert_array_equal(got.signal[0, 2250:], np.float32(signal[2249]))
+    assert np.flatnonzero(got.valid[0])[[0, -1]].tolist() == [250, 2249]
+
+
+@pytest.mark.parametrize("fs", RATES)
+def test_a_flat_lead_is_flat_whatever_its_offset(fs: int) -> None:
+    """At 5 mV a filter with unequal phases would ripple by a few microvolts, and the lead would pass for alive."""
+    t = np.arange(10 * fs) / fs
+    got = take_window(record([np.full_like(t, 5.0), np.sin(t)], fs, ("V1", "V2")), 250, 2500)
+    assert not got.valid[0].any()
+    assert got.valid[1].all()
+    np.testing.assert_array_equal(got.signal[0], 0.0)
+    assert got.warnings == ("flat or missing leads: V1",)
+
+
+def test_flat_for_a_while_is_not_flat() -> None:
+    signal = np.r_[np.zeros(2000), np.sin(np.arange(500) / 20)]
+    assert take_window(record(signal, 250), 250, 2500).valid.all()
+    # Within a window that is flat altogether there is nothing to explain.
+    with pytest.raises(EcgcamError, match=r"r: no lead has a signal between 0 and 4 s"):
+        take_window(record(signal, 250), 250, 1000)
+
+
+def test_a_lead_that_is_missing_in_this_window_is_named() -> None:
+    signal = np.stack([np.sin(np.arange(5000) / 20)] * 2)
+    signal[1, :2500] = np.nan
+    two = record(signal, 250, ("V1", "V2"))
+    got = take_window(two, 250, 2500)
+    assert got.warnings == ("flat or missing leads: V2",)
+    assert not got.valid[1].any()
+    np.testing.assert_array_equal(got.signal[1], 0.0)
+    assert take_window(two, 250, 2500, start=10.0).warnings == ()
+
+
+@pytest.mark.parametrize(("padding", "level"), [("zero-mv", 0.0), ("baseline", 2.0)])
+def test_padding(padding: str, level: float) -> None:
+    """The lead's median is 2: as many samples above as below."""
+    signal = 2 + np.tile([1.0, -1.0, 0.0, 0.0], 250)
+    got = take_window(record(signal, 250), 250, 2500, padding=padding)
+    np.testing.assert_array_equal(got.valid[0], np.arange(2500) < 1000)
+    np.testing.assert_array_equal(got.signal[0, 1000:], np.float32(level))
+    np.testing.assert_allclose(got.signal[0, :1000], signal)
+    assert got.warnings == ("4 s of signal, padded to 10 s",)
+    assert len(got.time) == 2500
+
+
+def test_seconds_take_less_and_never_more() -> None:
+    long = record(np.sin(np.arange(5000) / 20), 250)
+    assert take_window(long, 250, 2500, seconds=3.0).valid.sum() == 750
+    assert take_window(long, 250, 2500, seconds=30.0).valid.sum() == 2500
+    assert take_window(long, 250, 2500, start=19.0).valid.sum() == 250
+    for seconds in (0.0, -1.0, np.nan):
+        with pytest.raises(EcgcamError, match=r"--seconds .* positive length"):
+            take_window(long, 250, 2500, seconds=seconds)
+
+
+@pytest.mark.parametrize("start", [-0.1, 20.0, 1e9, np.nan, np.inf])
+def test_a_start_outside_is_refused(start: float) -> None:
+    with pytest.raises(EcgcamError, match=r"r: --start .* lies outside the recording, which lasts 20 s"):
+        take_window(record(np.sin(np.arange(5000) / 20), 250), 250, 2500, start)
+
+
+def test_nothing_given_is_modified() -> None:
+    signal = np.sin(np.arange(3000) / 20)
+    signal[100:200] = np.nan
+    for fs in (250, 500):
+        given = record([signal, np.ones_like(signal)], fs, ("V1", "V2"))
+        kept = given.signal.copy()
+        window = take_window(given, 250, 2500)
+        window.signal[:] = 7
+        window.valid[:] = False
+        np.testing.assert_array_equal(given.signal, kept)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hop", "start", "want"),
+    [
+        (38.4, None, 0.0, [0, 10, 20, 28.4]),  # the last ends with the record
+        (30.0, None, 0.0, [0, 10, 20]),
+        (30.0, None, 5.0, [5, 15, 20]),
+        (30.0, 5.0, 0.0, [0, 5, 10, 15, 20]),
+        (32.0, 15.0, 0.0, [0, 15, 22]),
+        (10.0, None, 0.0, [0]),
+        (6.0, None, 0.0, [0]),  # shorter than a window: padded
+        (30.0, None, 25.0, [25]),
+        (10.3, 0.1, 0.0, [0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_window_starts(seconds: float, hop: float | None, start: float, want: list[float]) -> None:
+    given = record(np.zeros(round(seconds * 500)), 500)
+    assert window_starts(given, 10.0, hop, start) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("hop", [0.0, -1.0, np.nan, np.inf, 1e-9])
+def test_a_step_that_leads_nowhere_is_refused(hop: float) -> None:
+    with pytest.raises(EcgcamError, match="--hop"):
+        window_starts(record(np.zeros(15_000), 500), 10.0, hop)
+
+
+@pytest.mark.parametrize("fs", [499.99, 360.0001, 128.3, 12.5, 99_999.0])
+def test_odd_rates_neither_fail_nor_drift(fs: float) -> None:
+    t = np.arange(int(11 * fs)) / fs
+    got = take_window(record(np.exp(-0.5 * ((t - 9.0) / 0.2) ** 2), fs), 250, 2500)
+    assert abs(got.time[np.argmax(got.signal[0])] - 9.0) <= 0.005
