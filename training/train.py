@@ -155,7 +155,7 @@ def train(
     steps = len(index) // batch
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=schedule * steps, pct_start=0.1)
     statements = [str(text) for text in data.statement_texts]
-    log, best = (out / "log.jsonl").open("a", encoding="utf-8"), -1.0
+    best = -1.0
     for epoch in range(epochs):
         model.train()
         begun, total = time.monotonic(), 0.0
@@ -184,7 +184,8 @@ def train(
         five = float(np.mean([figures[name] for name in FIGURES]))
         line = {"epoch": epoch + 1, "loss": round(total / steps, 4), "macro": round(macro, 4), "five": round(five, 4),
                 "seconds": round(time.monotonic() - begun, 1), "scale": round(model.log_scale.exp().item(), 2)}  # fmt: skip
-        print(json.dumps(line), file=log, flush=True)
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
         if macro > best:
             best = macro
             torch.save({"state": model.state_dict(), **line}, out / "best.pt")
