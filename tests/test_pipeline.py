@@ -340,3 +340,35 @@ def test_atrial_fibrillation_is_found_in_a_real_recording(mini: EcgTextModel, wf
     af, normal = (ecgcam.explain(wfdb_folder / "ptbxl" / name, [AF], mini)[0] for name in ("00152_hr", "00003_hr"))
     assert af.score > normal.score + 0.2
     assert (af.gains > 0).sum() >= 10
+
+
+def test_a_contrast_is_the_difference_of_two_explanations(mini: EcgTextModel, record: Record) -> None:
+    """Everything is linear in the prompt's embedding: scores, gradients and Grad-CAM's cells subtract."""
+    af, normal = ecgcam.explain(record, [AF, NORMAL], mini, signed_gradient=True)
+    (got,) = ecgcam.explain(record, [AF], mini, against=(NORMAL,), signed_gradient=True)
+    assert got.score == pytest.approx(af.score - normal.score, abs=1e-5)
+    assert got.empty_score == pytest.approx(af.empty_score - normal.empty_score, abs=1e-5)
+    np.testing.assert_allclose(got.gains, af.gains - normal.gains, atol=1e-5)
+    for name in ("map_cells", "gradient", "gradient_smoothed"):
+        want = getattr(af, name) - getattr(normal, name)
+        np.testing.assert_allclose(getattr(got, name), want, atol=1e-4 * np.abs(want).max(), err_msg=name)
+    assert got.meta["against"] == [NORMAL]
+    assert got.meta["score_parts"] == pytest.approx({"text": af.score, "against": normal.score}, abs=1e-5)
+    assert af.meta["against"] is None
+
+
+def test_several_foils_the_vocabulary_and_the_empty_text(mini: EcgTextModel, record: Record) -> None:
+    from ecgcam.prompts import vocabulary_prompts
+
+    scores = {
+        e.meta["text"]: e.score
+        for e in ecgcam.explain(record, [AF, NORMAL, *vocabulary_prompts()], mini, gradient=None)
+    }
+    (two,) = ecgcam.explain(record, [AF], mini, against=(NORMAL, "atrial flutter"), gradient=None)
+    assert two.score == pytest.approx(scores[AF] - (scores[NORMAL] + scores["atrial flutter"]) / 2, abs=1e-5)
+    (mean,) = ecgcam.explain(record, [AF], mini, against=("mean",), gradient=None)
+    assert mean.score == pytest.approx(scores[AF] - np.mean([scores[text] for text in vocabulary_prompts()]), abs=1e-5)
+    (empty,) = ecgcam.explain(record, [AF], mini, against=("empty",), gradient=None)
+    assert empty.score != pytest.approx(scores[AF], abs=1e-4)
+    with pytest.raises(ecgcam.EcgcamError, match="blank foil"):
+        ecgcam.explain(record, [AF], mini, against=(" ",))

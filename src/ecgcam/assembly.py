@@ -20,6 +20,7 @@ from ecgcam.attribution.smoothing import smooth
 from ecgcam.explanation import FORMAT, Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
+from ecgcam.prompts import vocabulary_prompts
 from ecgcam.records import Window
 from ecgcam.records.record import BoolArray, FloatArray
 from ecgcam.settings import Settings
@@ -53,6 +54,48 @@ class Prepared:
     def masked(self) -> FloatArray:
         """Return each lead alone, (R, leads, T)."""
         return lead_alone(self.x, self.fill, self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of the model.
+
+    Attributes
+    ----------
+    prompts : list of str
+        The prompts.
+    texts : Tensor, (P, D)
+        Their embeddings.
+    foils : tuple of str
+        What they are held against.
+    foil : Tensor, (D,), optional
+        The foils' mean embedding.
+    """
+
+    prompts: list[str]
+    texts: Tensor
+    foils: tuple[str, ...] = ()
+    foil: Tensor | None = None
+
+    @property
+    def directions(self) -> Tensor:
+        """Return what the score is the product with, (P, D): the prompt, or the prompt less the foils."""
+        return self.texts if self.foil is None else self.texts - self.foil
+
+    def parts(self, prompt: int, embedding: Tensor) -> dict[str, float] | None:
+        """Return the two scores whose difference is the score of a signal's embedding (D,)."""
+        if self.foil is None:
+            return None
+        return {"text": float(embedding @ self.texts[prompt]), "against": float(embedding @ self.foil)}
+
+
+def ask(prompts: list[str], foils: tuple[str, ...], model: EcgTextModel) -> Question:
+    """Embed prompts, and the foils they are held against."""
+    embedded = []
+    for foil in foils:
+        texts = vocabulary_prompts() if foil == "mean" else [""] if foil == "empty" else [foil]
+        embedded.append(model.encode_text(texts).mean(dim=0))
+    return Question(prompts, model.encode_text(prompts), foils, torch.stack(embedded).mean(dim=0) if embedded else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +147,7 @@ def prepare(window: Window, spec: InputSpec, settings: Settings) -> Prepared:
 
 def assemble(
     prepared: Prepared,
-    text: str,
+    question: Question,
     prompt: int,
     answers: Answers,
     maps: Maps,
@@ -115,13 +158,18 @@ def assemble(
 ) -> Explanation:
     """Lay the maps on samples, the gradient on millivolts, and everything a reader needs beside them.
 
-    `gradient` (leads, T) is in model space; `prompt` is the column of `answers` that belongs to `text`.
+    `gradient` (leads, T) is in model space; `prompt` is the prompt's number.
     """
-    window = prepared.window
+    window, text = prepared.window, question.prompts[prompt]
     shown, cells, centres = _lay(maps, prepared, model, method, settings)
     slope, smoothed = _per_millivolt(gradient, prepared, settings)
     similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
-    warnings = [*window.record.notes, *window.warnings, *model.text.warnings(text)]
+    asked = [text, *(foil for foil in question.foils if foil not in {"mean", "empty"})]
+    warnings = [
+        *window.record.notes,
+        *window.warnings,
+        *(said for words in asked for said in model.text.warnings(words)),
+    ]
     if not shown.any():
         signed = "; map_cells holds the signed cells" if cells.shape[1] else ""
         warnings.append(f"the map is zero everywhere: nothing raised the score{signed}")
@@ -140,7 +188,8 @@ def assemble(
         empty_score=float(answers.empty[prompt]),
         lead_scores=answers.alone[:, prompt].cpu().numpy(),
         mask_shift=(1 - similarity).clamp(min=0).cpu().numpy(),
-        meta=_meta(window, text, maps, model, method, settings, warnings),
+        meta=_meta(window, text, maps, model, method, settings, warnings)
+        | {"against": list(question.foils) or None, "score_parts": question.parts(prompt, answers.whole_embedding)},
     )
 
 
@@ -194,7 +243,6 @@ def _meta(
         "format": FORMAT,
         "record": window.record.name,
         "text": text,
-        "against": None,
         "method": method.name,
         "options": {},
         "report": maps.report,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
+from ecgcam.assembly import Answers, Maps, Prepared, Question, ask, assemble, model_input, prepare
 from ecgcam.attribution.capture import capture, input_gradient, score_signals
 from ecgcam.attribution.methods import Method, method_named
 from ecgcam.attribution.problem import Problem
@@ -76,7 +76,8 @@ def explain_many(
     all_windows, hop : bool, float
         Slide the model's window over the whole record, every `hop` seconds (default: end to end).
     **settings
-        The fields of `Settings`: method, layer, mask, gradient, signed_gradient, smoother, smooth_ms, seed, batch.
+        The fields of `Settings`: method, layer, mask, gradient, signed_gradient, smoother, smooth_ms,
+        against, seed, batch.
 
     Raises
     ------
@@ -101,19 +102,18 @@ def explain_windows(
     """Explain windows as they come, each under its own key: one forward pass for a batch of masked signals of several windows."""
     settings.check(model.spec)
     method = method_named(settings.method)
-    prompts = clean_texts(texts)
-    embedded = model.encode_text(prompts)
+    question = ask(clean_texts(texts), settings.against, model)
     chunk: list[tuple[Key, Prepared]] = []
     signals = 0
     for key, window in windows:
         prepared = prepare(window, model.input, settings)
         if chunk and signals + len(prepared.rows) + 1 > settings.batch:
-            yield from _explain_chunk(chunk, prompts, embedded, model, method, settings)
+            yield from _explain_chunk(chunk, question, model, method, settings)
             chunk, signals = [], 0
         chunk.append((key, prepared))
         signals += len(prepared.rows) + 1
     if chunk:
-        yield from _explain_chunk(chunk, prompts, embedded, model, method, settings)
+        yield from _explain_chunk(chunk, question, model, method, settings)
 
 
 def score_windows(
@@ -141,13 +141,13 @@ def score_windows(
 
 def _explain_chunk(
     chunk: list[tuple[Key, Prepared]],
-    prompts: list[str],
-    embedded: Tensor,
+    question: Question,
     model: EcgTextModel,
     method: Method,
     settings: Settings,
 ) -> Iterator[tuple[Key, Explanation]]:
     """Run one batch: every lead alone and the empty signal of each window, and the whole windows with their gradient."""
+    embedded = question.directions
     signals = [_signals(prepared, whole=settings.gradient != "record").to(model.device) for _, prepared in chunk]
     cells: list[Tensor] = []
     if method.family == "cam":
@@ -171,10 +171,10 @@ def _explain_chunk(
         if settings.gradient == "lead":
             gradients[i] = _lead_gradients(prepared, signals[i], embedded, model)
         gradient = gradients[i]
-        for p, text in enumerate(prompts):
+        for p in range(len(question.prompts)):
             maps = Maps(cells[p][alone]) if cells else _run_method(prepared, embedded[p], model, method, settings)
             slope = None if gradient is None else gradient[p]
-            yield key, assemble(prepared, text, p, answers, maps, slope, model, method, settings)
+            yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
 
 

@@ -35,6 +35,9 @@ class Settings:
         Smooth the gradient itself rather than its magnitude.
     smoother, smooth_ms : str, float
         As in `ecgcam.attribution.smoothing.smooth`.
+    against : tuple of str
+        Foils: explain the score less the foils' mean score. ``mean`` is the mean embedding of the vocabulary, ``empty`` the
+        embedding of the empty text, anything else a prompt.
     seed : int
         Of everything random (the ``noise`` mask).
     batch : int
@@ -48,6 +51,7 @@ class Settings:
     signed_gradient: bool = False
     smoother: str = "gaussian"
     smooth_ms: float = 40.0
+    against: tuple[str, ...] = ()
     seed: int = 0
     batch: int = BATCH
 
@@ -55,6 +59,8 @@ class Settings:
         """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
         method_named(self.method)
         spec.layer_named(self.layer)
+        if any(not foil.strip() for foil in self.against):
+            raise EcgcamError("--against: a blank foil; give a prompt, or mean, or empty")
         if self.gradient is not None and self.gradient not in GRADIENTS:
             raise EcgcamError(f"--gradient {self.gradient}: no such choice; choose from {', '.join(GRADIENTS)}")
         silence = np.zeros((len(spec.input.leads), spec.input.samples), np.float32)

@@ -236,7 +236,7 @@ def test_what_stands_on_every_picture() -> None:
         pytest.param(explanation(LEADS, fs=100.0, valid_seconds=3.0, hot={"V6": (3, 90, 2.0)}), id="100 Hz, padded"),
         pytest.param(explanation(LEADS, seconds=2.5, start=1.23, record="a" * 300), id="short window"),
         pytest.param(
-            explanation(against="a normal ECG", signed=True, hot={"I": (10, 400, -1.0)}), id="signed difference"
+            explanation(against=["a normal ECG"], signed=True, hot={"I": (10, 400, -1.0)}), id="signed difference"
         ),
         pytest.param(explanation(layer=None, cell_step_ms=None, gains=[0.0, 0.0]), id="nothing known"),
     ],

@@ -21,6 +21,15 @@ def run(
         typer.Option("--text", "-t", metavar="TEXT", help="A prompt; may be repeated.", show_default=False),
     ] = None,
     text_file: shared.TextFile = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="TEXT|mean|empty",
+            help="Explain the score less this prompt's, the vocabulary's mean, or the empty text's; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="See `ecgcam methods`.")] = "grad-cam",
     layer: Annotated[
         str | None,
@@ -102,6 +111,7 @@ def run(
         signed_gradient=signed_gradient,
         smoother=smoother,
         smooth_ms=smooth,
+        against=tuple(against or ()),
         seed=seed,
     )
     settings.check(spec)

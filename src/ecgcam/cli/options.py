@@ -12,7 +12,7 @@ from ecgcam.errors import EcgcamError
 Records = Annotated[
     list[str],
     typer.Argument(
-        metavar="RECORD...",
+        metavar="RECORD",
         help="WFDB (rec.dat, rec.hea or the stem), .npy, .npz or .mat; a folder; - for a list on stdin.",
         show_default=False,
     ),

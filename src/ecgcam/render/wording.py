@@ -19,9 +19,9 @@ def prompt(explanation: Explanation) -> str:
 def outcome(explanation: Explanation) -> str:
     """Return the scores, what the prompt was held against, the window and the record."""
     start, seconds = seconds_of(explanation)
-    against = explanation.meta.get("against")
-    other = _AGAINST.get(str(against), f"“{shortened(str(against), 60)}”")
-    name = f"score against {other}" if against else "score"
+    foils = explanation.meta.get("against") or []
+    others = " and ".join(_AGAINST.get(foil, f"“{shortened(foil, 60)}”") for foil in foils)
+    name = f"score against {others}" if foils else "score"
     return (
         f"{name} {explanation.score:.3f} (every lead filled: {explanation.empty_score:.3f})  ·  "
         f"{start:g} to {start + seconds:g} s  ·  record {shortened(str(explanation.meta['record']), 60)}"
