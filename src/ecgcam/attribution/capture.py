@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +94,7 @@ def capture(
     with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
         embeddings = model.encode_signal(x.detach())
         scores = embeddings @ texts.detach().T
-        if len(outputs) != 1:
-            raise EcgcamError(
-                f"--layer {path}: ran {len(outputs)} times in one pass of {model.name}; choose one that runs once"
-            )
+        _need_one_run(outputs, path, model)
         if not scores.requires_grad:
             raise EcgcamError(
                 f"--layer {path}: no gradient of the score reaches it; it lies off the path to the embedding, "
@@ -116,6 +113,42 @@ def capture(
             "class token); choose an earlier layer"
         )
     return Capture(embeddings.detach(), scores.detach(), activations, reduced)
+
+
+def activations_of(model: EcgTextModel, x: Tensor, layer: str | None = None) -> Tensor:
+    """Return A (N, C, K) of the target layer for signals (N, L, T), without a graph."""
+    module, where = model.layer(layer)
+    path = layer or model.spec.layer
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path) as outputs:
+        model.encode_signal(x)
+    _need_one_run(outputs, path, model)
+    return to_cells(outputs[0], where)
+
+
+def without_channel(model: EcgTextModel, x: Tensor, channels: Tensor, layer: str | None = None) -> Tensor:
+    """Run one signal (1, L, T) with one channel of the target layer at zero in every cell, for each of M channels.
+
+    What lies before the layer runs once, for one signal; if the network cannot take more rows there than it was given
+    signals (it took the batch size down at its entrance), M copies go all the way.
+
+    Returns
+    -------
+    Tensor, (M, D)
+        Joint embeddings.
+    """
+    module, where = model.layer(layer)
+    path, axis, count = layer or model.spec.layer, 1 if where.layout == "TBC" else 0, len(channels)
+
+    def without(output: Tensor) -> Tensor:
+        rows = _repeated(output, count // output.shape[axis], axis)
+        to_cells(rows, where)[torch.arange(count, device=rows.device), channels] = 0.0
+        return rows
+
+    narrow = model.remember(("rows added at", path), lambda: _takes_more_rows(model, module, path, axis))
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, without) as outputs:
+        embeddings = model.encode_signal(x if narrow else x.expand(count, -1, -1))
+    _need_one_run(outputs, path, model)
+    return embeddings
 
 
 def score_signals(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,12 +193,62 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
     return cells * where.step if cells else None
 
 
+def output_shapes(network: nn.Module, paths: Sequence[str], x: Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what each module gives for signals `x` (N, L, T); on the ``meta`` device it costs nothing."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    with ExitStack() as hooks, frozen(network), torch.no_grad():
+        for path in paths:
+            hooks.enter_context(_shape_of(network.get_submodule(path), path, shapes))
+        network(x)
+    return shapes
+
+
 @contextmanager
-def _leaf_output(module: nn.Module, path: str) -> Iterator[list[Tensor]]:
+def _shape_of(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[None]:
+    def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            shapes[path] = tuple(output.shape)
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _need_one_run(outputs: list[Tensor], path: str, model: EcgTextModel) -> None:
+    if len(outputs) != 1:
+        raise EcgcamError(
+            f"--layer {path}: ran {len(outputs)} times in one pass of {model.name}; choose one that runs once"
+        )
+
+
+def _repeated(output: Tensor, count: int, axis: int) -> Tensor:
+    return torch.cat([output] * count, dim=axis)
+
+
+def _takes_more_rows(model: EcgTextModel, module: nn.Module, path: str, axis: int) -> bool:
+    """Whether one signal's output of a layer, doubled, comes out as two equal embeddings."""
+    shape = (1, len(model.input.leads), model.input.samples)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(model.device)
+    with frozen(model.network), torch.no_grad():
+        own = model.encode_signal(x)
+        try:
+            with _leaf_output(module, path, lambda output: _repeated(output, 2, axis)):
+                two = model.encode_signal(x)
+        except RuntimeError:  # how torch says that shapes do not fit
+            return False
+    return two.shape == (2, own.shape[1]) and torch.allclose(two, own.expand_as(two), rtol=1e-4, atol=1e-6)
+
+
+@contextmanager
+def _leaf_output(
+    module: nn.Module, path: str, change: Callable[[Tensor], Tensor] = torch.clone
+) -> Iterator[list[Tensor]]:
     """Make a module's output the start of the graph; the list receives it.
 
-    The rest of the network gets a copy, so that operations in place after the layer neither change what was captured nor
-    break the graph.
+    The rest of the network gets what `change` makes of it. A copy at least, so that operations in place after the layer
+    neither change what was captured nor break the graph.
     """
     outputs: list[Tensor] = []
 
@@ -174,7 +257,7 @@ def _leaf_output(module: nn.Module, path: str) -> Iterator[list[Tensor]]:
             raise EcgcamError(f"--layer {path}: gives a {type(output).__name__}, not a tensor; choose another layer")
         leaf = output.detach().requires_grad_(torch.is_grad_enabled())
         outputs.append(leaf)
-        return leaf.clone()
+        return change(leaf)
 
     handle = module.register_forward_hook(hook)
     try:

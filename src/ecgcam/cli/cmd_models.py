@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import print_json, stdout_console
+from ecgcam.cli.console import print_json, say
 from ecgcam.cli.tables import print_rows
 
-app = typer.Typer(help="The models that ecgcam knows.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from ecgcam.models.spec import ModelSpec
+
+app = typer.Typer(help="The models that ecgcam knows.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -31,17 +34,21 @@ def show_model(
     name: Annotated[
         str, typer.Argument(metavar="NAME|FILE.toml", help="A model, or a model file.", show_default=False)
     ],
+    layers: Annotated[bool, typer.Option("--layers", help="The shape of each layer's output, for one window.")] = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Show what a model eats, where its cells are, and under which licence it comes."""
     from ecgcam.models.spec import load_spec
 
     spec = load_spec(name)
+    if layers:
+        _show_layers(spec, as_json)
+        return
     if as_json:
         print_json(asdict(spec))
         return
     source = spec.input
-    layers = [
+    places = [
         f"{path}{' (default)' if path == spec.layer else ''}: {layer.layout}, a cell every {layer.step / source.fs * 1000:g} ms"
         for path, layer in spec.layers.items()
     ]
@@ -52,13 +59,37 @@ def show_model(
         "input": f"{source.fs:g} Hz, {source.seconds:g} s, normalisation {source.normalisation}",
         "leads": " ".join(source.leads),
         "mask": f"{source.fill}: {source.fill_reason}",
-        "layers": "; ".join(layers),
+        "layers": "; ".join(places),
         "text": spec.text,
         "score": spec.similarity,
         "licence": spec.licence,
         "weights": spec.source or ("part of ecgcam" if spec.weights else "given with --checkpoint"),
         "paper": spec.paper or "none",
     }
-    console = stdout_console()
     for key, value in lines.items():
-        console.print(f"{key + ':':<9} {value}", markup=False, soft_wrap=True)
+        say(f"{key + ':':<9} {value}")
+
+
+def _show_layers(spec: ModelSpec, as_json: bool) -> None:
+    """Run the network without weights, on shapes alone."""
+    import torch
+
+    from ecgcam.attribution.capture import output_shapes
+    from ecgcam.models.load import build_network
+
+    x = torch.zeros(1, len(spec.input.leads), spec.input.samples, device="meta")
+    shapes = output_shapes(build_network(spec), list(spec.layers), x)
+    rows = [
+        {
+            "layer": path,
+            "layout": layer.layout,
+            "shape": list(shapes[path]),
+            "step_ms": layer.step / spec.input.fs * 1000,
+            "default": path == spec.layer,
+        }
+        for path, layer in spec.layers.items()
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows)

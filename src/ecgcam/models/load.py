@@ -75,7 +75,7 @@ def load_model(
     spec = load_spec(name_or_file)
     path = _weights(spec, None if checkpoint is None else Path(checkpoint))
     table = None if embeddings is None else read_table(Path(embeddings))
-    network = _build(spec)
+    network = build_network(spec)
     state = read_state(path)
     if isinstance(network, AdaptsState):
         state = network.adapt_state(state, path)
@@ -92,7 +92,14 @@ def choose_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def _build(spec: ModelSpec) -> nn.Module:
+def build_network(spec: ModelSpec) -> nn.Module:
+    """Return a model's network on the ``meta`` device: shapes without numbers.
+
+    Raises
+    ------
+    EcgcamError
+        If there is no such family, or the options do not fit it.
+    """
     if spec.family not in FAMILIES:
         raise EcgcamError(f"{spec.name}: no such family {spec.family!r}; ecgcam knows {', '.join(FAMILIES)}")
     module, function = FAMILIES[spec.family].split(":")

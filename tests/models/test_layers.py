@@ -1,0 +1,38 @@
+"""`models show --layers`: shapes without weights, and they are those of a real pass."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ecgcam.attribution.capture import capture, output_shapes
+from ecgcam.cli.app import run
+from ecgcam.models.load import build_network, load_model
+from ecgcam.models.spec import load_spec, model_names
+
+
+def test_shapes_on_the_meta_device_are_those_of_a_real_pass() -> None:
+    model = load_model("mini")
+    paths = list(model.spec.layers)
+    meta = output_shapes(build_network(model.spec), paths, torch.zeros(1, 12, 2500, device="meta"))
+    assert meta == output_shapes(model.network, paths, torch.zeros(1, 12, 2500))
+    for path in paths:
+        got = capture(model, torch.randn(1, 12, 2500), model.encode_text(["AF"]), path)
+        assert meta[path] == tuple(got.activations.shape)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_model_file_declares_layers_that_exist(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", name, "--layers", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    spec = load_spec(name)
+    assert [row["layer"] for row in rows] == list(spec.layers)
+    assert [row["layer"] for row in rows if row["default"]] == [spec.layer]
+    for row in rows:
+        cells = row["shape"]["BCT".index("T") if row["layout"] == "BCT" else 1]
+        where = spec.layers[row["layer"]]
+        # The last cell's centre lies within a step of the window's end: neither too few nor too many cells.
+        last = where.offset + where.step * (cells - where.skip - 1)
+        assert spec.input.samples - where.step <= last + where.step / 2 <= spec.input.samples + where.step
