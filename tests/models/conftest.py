@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ecgcam.models.load import _build
+from ecgcam.models.load import build_network
 from ecgcam.models.spec import load_spec
 
 Keys = list[tuple[str, tuple[int, ...]]]
@@ -38,7 +38,7 @@ def standin_array(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def keys_of(name: str) -> Keys:
     """The keys and shapes of a model file's network."""
-    return [(key, tuple(value.shape)) for key, value in _build(load_spec(name)).state_dict().items()]
+    return [(key, tuple(value.shape)) for key, value in build_network(load_spec(name)).state_dict().items()]
 
 
 @pytest.fixture(scope="session")
