@@ -15,7 +15,7 @@ from ecgcam.attribution.capture import _leaf_output, capture, frozen
 from ecgcam.attribution.cells import to_cells
 from ecgcam.errors import EcgcamError
 from ecgcam.models.families.merl import ResNetEncoder, build
-from ecgcam.models.load import _build, load_model
+from ecgcam.models.load import build_network, load_model
 from ecgcam.models.spec import load_spec, model_names
 
 Shapes = dict[str, tuple[int, ...]]
@@ -103,7 +103,7 @@ def test_the_table_names_every_model_file() -> None:
 def test_every_size_has_its_keys_and_shapes(name: str) -> None:
     count, numbers, size, bottleneck = SIZES[name]
     expected = vit_shapes(size) if isinstance(size, int) else resnet_shapes(size, bottleneck)
-    network = _build(load_spec(name)).eval()
+    network = build_network(load_spec(name)).eval()
     assert {key: tuple(value.shape) for key, value in network.state_dict().items()} == expected
     assert len(expected) == count
     assert sum(parameter.numel() for parameter in network.parameters()) == numbers
@@ -114,7 +114,7 @@ def test_every_size_has_its_keys_and_shapes(name: str) -> None:
 @pytest.mark.parametrize("name", SIZES)
 def test_every_declared_layer_gives_the_axes_it_declares(name: str) -> None:
     spec = load_spec(name)
-    network = _build(spec).eval()
+    network = build_network(spec).eval()
     size = SIZES[name][2]
     for path, where in spec.layers.items():
         with torch.device("meta"), frozen(network), _leaf_output(network.get_submodule(path), path) as outputs:
