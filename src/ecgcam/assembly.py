@@ -244,7 +244,7 @@ def _meta(
         "record": window.record.name,
         "text": text,
         "method": method.name,
-        "options": {},
+        "options": method.complete(settings.options),
         "report": maps.report,
         "layer": path,
         "mask": settings.mask or model.input.fill,

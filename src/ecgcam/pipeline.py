@@ -76,7 +76,7 @@ def explain_many(
     all_windows, hop : bool, float
         Slide the model's window over the whole record, every `hop` seconds (default: end to end).
     **settings
-        The fields of `Settings`: method, layer, mask, gradient, signed_gradient, smoother, smooth_ms,
+        The fields of `Settings`: method, options, layer, mask, gradient, signed_gradient, smoother, smooth_ms,
         against, seed, batch.
 
     Raises
@@ -151,7 +151,9 @@ def _explain_chunk(
     signals = [_signals(prepared, whole=settings.gradient != "record").to(model.device) for _, prepared in chunk]
     cells: list[Tensor] = []
     if method.family == "cam":
-        captured = capture(model, torch.cat(signals), embedded, settings.layer, method.load())
+        captured = capture(
+            model, torch.cat(signals), embedded, settings.layer, method.bind(settings.options, settings.seed)
+        )
         embeddings, scores, cells = captured.embeddings, captured.scores, captured.reduced
     else:
         embeddings, scores = score_signals(model, torch.cat(signals), embedded)
@@ -197,7 +199,7 @@ def _run_method(prepared: Prepared, text: Tensor, model: EcgTextModel, method: M
         settings.seed,
         settings.batch,
     )
-    function = method.load()
+    function = method.bind(settings.options)
     if method.family == "signal":
         return Maps(values=function(problem)[prepared.rows], report=problem.report)
     alone = torch.from_numpy(prepared.masked()).to(model.device)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class Settings:
     ----------
     method : str
         A row of `ecgcam.attribution.methods.METHODS`.
+    options : mapping
+        The method's own options, as its row names them; the rest have their defaults.
     layer : str, optional
         Module path of the target layer; default the model's.
     mask : str, optional
@@ -39,12 +42,13 @@ class Settings:
         Foils: explain the score less the foils' mean score. ``mean`` is the mean embedding of the vocabulary, ``empty`` the
         embedding of the empty text, anything else a prompt.
     seed : int
-        Of everything random (the ``noise`` mask).
+        Of everything random (the ``noise`` mask, methods that draw).
     batch : int
         Masked signals at a time; changes speed and memory, not results.
     """
 
     method: str = "grad-cam"
+    options: Mapping[str, object] = field(default_factory=dict)
     layer: str | None = None
     mask: str | None = None
     gradient: str | None = "record"
@@ -57,7 +61,7 @@ class Settings:
 
     def check(self, spec: ModelSpec) -> None:
         """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
-        method_named(self.method)
+        method_named(self.method).complete(self.options)
         spec.layer_named(self.layer)
         if any(not foil.strip() for foil in self.against):
             raise EcgcamError("--against: a blank foil; give a prompt, or mean, or empty")

@@ -1,7 +1,12 @@
-"""CAM methods: activations A and gradients G of the target layer, both (N, C, K), to cells (N, K) before relu."""
+"""CAM methods: activations A and gradients G of the target layer, both (N, C, K), to cells (N, K) before relu.
+
+N signals (leads x records), C channels, K cells; a signal's cells never depend on the others. Everything is summed over c
+unless it says otherwise.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,3 +18,121 @@ def grad_cam(A: Tensor, G: Tensor) -> Tensor:
 def hires_cam(A: Tensor, G: Tensor) -> Tensor:
     """sum_c G_ck A_ck: Draelos and Carin 2020, equation 5 (before relu)."""
     return (G * A).sum(dim=1)
+
+
+def grad_cam_elementwise(A: Tensor, G: Tensor) -> Tensor:
+    """sum_c relu(G_ck A_ck): HiResCAM without what lowers the score; defined by pytorch-grad-cam, no paper."""
+    return (G * A).relu().sum(dim=1)
+
+
+def grad_cam_plus_plus(A: Tensor, G: Tensor) -> Tensor:
+    """sum_c w_c A_ck, w_c = sum_k a_ck relu(G_ck), a_ck = G_ck^2 / (2 G_ck^2 + G_ck^3 sum_j A_cj).
+
+    Chattopadhay et al. 2018, equation 19. There the output is exp(score), whose positive factor scales the whole map; it is
+    left out. G_ck^2 cancels, and a_ck = 0 where G_ck = 0. The denominator 2 + G_ck sum_j A_cj is at least 2 where relu(G) and
+    A are positive; signed activations can bring it to zero, and there a_ck = 0 too.
+    """
+    below = 2 + G * A.sum(dim=-1, keepdim=True)
+    usable = below.abs() > 1e-6
+    alpha = torch.where(usable, 1 / torch.where(usable, below, 1.0), 0.0)
+    return ((alpha * G.relu()).sum(dim=-1, keepdim=True) * A).sum(dim=1)
+
+
+def xgrad_cam(A: Tensor, G: Tensor) -> Tensor:
+    """sum_c w_c A_ck, w_c = sum_k G_ck A_ck / sum_k A_ck: Fu et al. 2020.
+
+    With signed activations the divisor can vanish while the numerator does not. A channel whose sum is below a thousandth of
+    the sum of its magnitudes gets weight 0: its weight would be rounding error.
+    """
+    total = A.sum(dim=-1, keepdim=True)
+    usable = total.abs() > 1e-3 * A.abs().sum(dim=-1, keepdim=True)
+    weights = (G * A).sum(dim=-1, keepdim=True) / torch.where(usable, total, 1.0)
+    return (torch.where(usable, weights, 0.0) * A).sum(dim=1)
+
+
+def layer_cam(A: Tensor, G: Tensor) -> Tensor:
+    """sum_c relu(G_ck) A_ck: Jiang et al. 2021."""
+    return (G.relu() * A).sum(dim=1)
+
+
+def eigen_cam(A: Tensor, G: Tensor, centre: bool = False) -> Tensor:
+    """A' v, v the first left singular vector of A (C x K): Muhammad and Yeasin 2020. Sign: see `_signed`.
+
+    `centre` takes each channel's mean over the cells off first, as pytorch-grad-cam does; the paper does not.
+    """
+    return _signed(_principal(_centred(A) if centre else A), A, G)
+
+
+def eigen_grad_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
+    """X' v, v the first left singular vector of X = G x A less each channel's mean; defined by pytorch-grad-cam, no paper.
+
+    Sign: see `_signed`.
+    """
+    return _signed(_principal(_centred(G * A) if centre else G * A), A, G)
+
+
+def kpca_cam(A: Tensor, G: Tensor, kernel: str = "sigmoid", gamma: float | None = None) -> Tensor:
+    """sqrt(l) u, (l, u) the largest eigenpair of the centred kernel matrix of the cells: Karmani et al. 2024.
+
+    Cells are vectors of channels x_j = A_.j - mean_j A_.j; kernels: ``sigmoid`` tanh(gamma x_i . x_j + 1), ``rbf``
+    exp(-gamma |x_i - x_j|^2), ``linear`` x_i . x_j (PCA); gamma = 1 / C unless given. Sign: see `_signed`.
+    """
+    X = _centred(A).double()
+    dots, width = X.mT @ X, 1 / A.shape[1] if gamma is None else gamma
+    if kernel == "sigmoid":
+        M = torch.tanh(width * dots + 1)
+    elif kernel == "rbf":
+        squares = dots.diagonal(dim1=-2, dim2=-1)
+        M = torch.exp(-width * (squares[:, :, None] + squares[:, None, :] - 2 * dots))
+    else:
+        M = dots
+    value, u = _largest(_centred(_centred(M).mT))
+    return _signed(value.sqrt() * u, A, G)
+
+
+def fem(A: Tensor, _G: Tensor, k: float = 2.0) -> Tensor:
+    """sum_c m_c [A_ck > m_c + k s_c], m and s mean and standard deviation of a channel over the cells: Fuad et al. 2020."""
+    mean = A.mean(dim=-1, keepdim=True)
+    rare = mean + k * A.std(dim=-1, keepdim=True, correction=0) < A
+    return (mean * rare).sum(dim=1)
+
+
+def random_cam(A: Tensor, _G: Tensor, seed: int = 0) -> Tensor:
+    """sum_c w_c A_ck, w_c uniform in [-1, 1]: a control. The weights are drawn once from `seed`, the same for every signal."""
+    drawn = torch.rand(A.shape[1], generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return (drawn.to(A)[:, None] * A).sum(dim=1)
+
+
+def _centred(X: Tensor) -> Tensor:
+    return X - X.mean(dim=-1, keepdim=True)
+
+
+def _principal(X: Tensor) -> Tensor:
+    """X' v (N, K), v the first left singular vector of each X (C x K), by the smaller of its two Gram matrices, in float64."""
+    X = X.double()
+    if X.shape[1] <= X.shape[2]:
+        _, v = _largest(X @ X.mT)
+        return (v[:, None] @ X)[:, 0]
+    value, u = _largest(X.mT @ X)
+    return value.sqrt() * u
+
+
+def _largest(M: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalue (N, 1), at least 0, of symmetric matrices (N, M, M), and its vector (N, M)."""
+    values, vectors = torch.linalg.eigh(M)
+    value: Tensor = values[..., -1:].clamp(min=0)
+    return value, vectors[..., -1]
+
+
+def _signed(cells: Tensor, A: Tensor, G: Tensor) -> Tensor:
+    """Give cells (N, K) of unknown sign the one with which they rise where h = sum_c G_ck A_ck rises.
+
+    That is the sign of their correlation with h; where there is none (one cell, or a constant), that of their product with
+    h. Where neither is above rounding (no gradient, for one), nothing says which sign is right, and the cells are 0.
+    """
+    h = (G * A).sum(dim=1).double()
+    least = 1e-6 * torch.linalg.vector_norm(cells, dim=-1) * torch.linalg.vector_norm(h, dim=-1)
+    sign = torch.zeros_like(least)
+    for agreement in ((cells * _centred(h)).sum(dim=-1), (cells * h).sum(dim=-1)):
+        sign = torch.where((sign == 0) & (agreement.abs() > least), agreement.sign(), sign)
+    return (sign[:, None] * cells).to(A.dtype)

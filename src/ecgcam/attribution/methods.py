@@ -1,19 +1,88 @@
-"""The table of methods. `--method`, `ecgcam methods`, the documentation and the tests read it. Imports no torch.
+"""The table of methods. `--method`, `--set`, `ecgcam methods`, the documentation and the tests read it. Imports no torch.
 
 A CAM method is one function (A, G) -> cells in `cam.py` and one row here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from ecgcam.errors import EcgcamError
 
+Value = bool | int | float | str | None
+
 
 @dataclass(frozen=True)
+class Option:
+    """What a method lets the caller choose: a keyword of its function, and KEY of ``--set KEY=VALUE``.
+
+    Attributes
+    ----------
+    name : str
+        The keyword.
+    kind : type
+        ``float``, ``int``, ``bool`` or ``str``.
+    default : Value
+        Used unless given; None where the method works it out, as `help` says.
+    help : str
+        One line.
+    choices : tuple of str
+        The only values, of a ``str``; any text without.
+    above, least : float, optional
+        A number must be larger than the one, and no smaller than the other.
+    """
+
+    name: str
+    kind: type[bool] | type[int] | type[float] | type[str]
+    default: Value
+    help: str
+    choices: tuple[str, ...] = ()
+    above: float | None = None
+    least: float | None = None
+
+    @property
+    def expects(self) -> str:
+        """What a value must be, in words."""
+        words = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}[self.kind]
+        if self.choices:
+            words = " or ".join(filter(None, (", ".join(self.choices[:-1]), self.choices[-1])))
+        above = "" if self.above is None else f" above {self.above:g}"
+        return words + above + ("" if self.least is None else f", at least {self.least:g}")
+
+    def read(self, value: object) -> Value:
+        """Return a value of the option's kind, from that kind or from text.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If it is not one, or not allowed.
+        """
+        if value is None and self.default is None:
+            return None
+        text = str(value)
+        if self.kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if self.kind is str:
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                raise ValueError(text)
+            return value
+        number = int(text) if self.kind is int else float(text)
+        low = (self.above is not None and number <= self.above) or (self.least is not None and number < self.least)
+        if low or not math.isfinite(number):
+            raise ValueError(text)
+        return number
+
+    def row(self) -> dict[str, Any]:
+        """Return the option's entry in ``ecgcam methods --json``."""
+        return {"type": self.kind.__name__, "default": self.default, "expects": self.expects, "help": self.help}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """A row of the table.
 
@@ -26,28 +95,37 @@ class Method:
     family : str
         ``cam``: (A, G) -> cells.
     needs : tuple of str
-        What the function is handed: ``activations``, ``gradients``.
+        What the function is handed: ``activations``, ``gradients``, ``seed``.
     passes : str
         Cost in forward (F) and backward (B, from the target layer only) passes of the masked batch.
     paper : str
         Source of the formula.
+    formula : str
+        In plain text; for `docs/methods.md`.
+    misleads : str
+        When the map misleads; for `docs/methods.md`.
+    options : tuple of Option
+        Keywords of the function that the caller may set.
     signed : bool
         Whether the map keeps its sign; otherwise relu is taken.
     """
 
     name: str
     function: str
-    family: str
-    needs: tuple[str, ...]
-    passes: str
+    family: str = "cam"
+    needs: tuple[str, ...] = ("activations", "gradients")
+    passes: str = "1 F + 1 B per prompt"
     paper: str
+    formula: str
+    misleads: str
+    options: tuple[Option, ...] = ()
     signed: bool = False
 
     def row(self) -> dict[str, Any]:
         """Return the method's line in ``ecgcam methods``."""
         return {
             "name": self.name, "family": self.family, "needs": list(self.needs), "passes": self.passes,
-            "options": {}, "paper": self.paper,
+            "options": {option.name: option.row() for option in self.options}, "paper": self.paper,
         }  # fmt: skip
 
     def load(self) -> Callable[..., Any]:
@@ -56,28 +134,142 @@ class Method:
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function
 
+    def complete(self, options: Mapping[str, object]) -> dict[str, Value]:
+        """Return all options, checked, with defaults where `options` says nothing; values may be text, as after ``--set``.
+
+        Raises
+        ------
+        EcgcamError
+            If a key is none of the method's, or a value is not allowed.
+        """
+        known = {option.name: option for option in self.options}
+        takes = f"{self.name} takes {', '.join(known) or 'no options'}"
+        complete = {option.name: option.default for option in self.options}
+        for key, value in options.items():
+            if key not in known:
+                raise EcgcamError(f"--set {key}={value}: no such option; {takes}")
+            try:
+                complete[key] = known[key].read(value)
+            except (ValueError, KeyError) as error:
+                expects = known[key].expects
+                raise EcgcamError(f"--set {key}={value}: {key} must be {expects}; {takes}") from error
+        return complete
+
+    def bind(self, options: Mapping[str, object], seed: int = 0) -> Callable[..., Any]:
+        """Import the function, with its options, and the seed where it needs one, filled in."""
+        drawn = {"seed": seed} if "seed" in self.needs else {}
+        return partial(self.load(), **self.complete(options), **drawn)
+
+
+_CENTRE = "Take each channel's mean over the cells off first."
+_SIGN = "The sign follows the correlation of the cells with the sum over channels of G x A; no correlation, no map."
+_AGNOSTIC = "Shows what the layer responds to most, whatever the prompt; prompts change its sign at most."
 
 METHODS = {
     method.name: method
     for method in (
         Method(
-            "grad-cam",
-            "ecgcam.attribution.cam:grad_cam",
-            "cam",
-            ("activations", "gradients"),
-            "1 F + 1 B per prompt",
-            "Selvaraju et al. 2017, equations 1 and 2",
+            name="grad-cam",
+            function="ecgcam.attribution.cam:grad_cam",
+            paper="Selvaraju et al. 2017, equations 1 and 2",
+            formula="cells_k = sum_c w_c A_ck, w_c = mean_k G_ck",
+            misleads="The mean gradient stands for every cell: where a channel helps at one moment and hurts at another, "
+            "the map can mark moments that the score does not use.",
         ),
         Method(
-            "hires-cam",
-            "ecgcam.attribution.cam:hires_cam",
-            "cam",
-            ("activations", "gradients"),
-            "1 F + 1 B per prompt",
-            "Draelos and Carin 2020, equation 5",
+            name="hires-cam",
+            function="ecgcam.attribution.cam:hires_cam",
+            paper="Draelos and Carin 2020, equation 5",
+            formula="cells_k = sum_c G_ck A_ck",
+            misleads="The gradient is local: where the score is flat around this signal, cells that matter get nothing. "
+            "Noisier than grad-cam in layers far from the readout.",
+        ),
+        Method(
+            name="grad-cam-elementwise",
+            function="ecgcam.attribution.cam:grad_cam_elementwise",
+            paper="defined by the software pytorch-grad-cam (GradCAMElementWise); no paper",
+            formula="cells_k = sum_c relu(G_ck A_ck)",
+            misleads="What speaks against the prompt in one channel never offsets what speaks for it in another: "
+            "cells look important that on balance are not.",
+        ),
+        Method(
+            name="grad-cam++",
+            function="ecgcam.attribution.cam:grad_cam_plus_plus",
+            paper="Chattopadhay et al. 2018, equation 19",
+            formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(G_ck), "
+            "a_ck = G_ck^2 / (2 G_ck^2 + G_ck^3 sum_j A_cj), 0 where G_ck or the denominator is 0",
+            misleads="Negative gradients are dropped, so the map cannot tell evidence against the prompt from none. "
+            "The derivation assumes activations after ReLU and an exponential output; "
+            "with signed activations (transformers) the weights can blow up.",
+        ),
+        Method(
+            name="xgrad-cam",
+            function="ecgcam.attribution.cam:xgrad_cam",
+            paper="Fu et al. 2020",
+            formula="cells_k = sum_c w_c A_ck, w_c = sum_k G_ck A_ck / sum_k A_ck; "
+            "w_c = 0 where |sum_k A_ck| <= 0.001 sum_k |A_ck|",
+            misleads="Divides by a sum of activations: where they are signed (transformers, layers before a ReLU), channels "
+            "whose sum nearly cancels get very large weights, and those below the guard none.",
+        ),
+        Method(
+            name="layer-cam",
+            function="ecgcam.attribution.cam:layer_cam",
+            paper="Jiang et al. 2021",
+            formula="cells_k = sum_c relu(G_ck) A_ck",
+            misleads="Negative gradients are dropped: moments that lower the score do not reduce the map. "
+            "With signed activations a negative one under a positive gradient still lowers it.",
+        ),
+        Method(
+            name="eigen-cam",
+            function="ecgcam.attribution.cam:eigen_cam",
+            paper="Muhammad and Yeasin 2020",
+            formula="cells = A' v, v the first left singular vector of A (C x K)",
+            misleads=f"{_AGNOSTIC} Of a layer after ReLU the cells have one sign: the whole map shows or none of it. {_SIGN}",
+            options=(Option("centre", bool, False, _CENTRE),),
+        ),
+        Method(
+            name="eigen-grad-cam",
+            function="ecgcam.attribution.cam:eigen_grad_cam",
+            paper="defined by the software pytorch-grad-cam (EigenGradCAM); no paper",
+            formula="cells = X' v, v the first left singular vector of X = G x A (C x K) less each channel's mean",
+            misleads="One direction among the channels: evidence that lies in others is left out. Two directions of nearly "
+            f"equal strength may swap from one signal to the next. {_SIGN}",
+            options=(Option("centre", bool, True, _CENTRE),),
+        ),
+        Method(
+            name="kpca-cam",
+            function="ecgcam.attribution.cam:kpca_cam",
+            paper="Karmani et al. 2024",
+            formula="cells = sqrt(l) u, (l, u) the largest eigenpair of the centred kernel matrix (K x K) of the cells' "
+            "channel vectors x_k = A_.k less their mean; sigmoid: tanh(gamma x_i . x_j + 1), "
+            "rbf: exp(-gamma |x_i - x_j|^2), linear: x_i . x_j",
+            misleads=f"{_AGNOSTIC} The kernel saturates: with a gamma too large all strong cells look alike. {_SIGN}",
+            options=(
+                Option("kernel", str, "sigmoid", "Similarity of two cells.", choices=("sigmoid", "rbf", "linear")),
+                Option("gamma", float, None, "Its scale; by default 1 / number of channels.", above=0),
+            ),
+        ),
+        Method(
+            name="fem",
+            function="ecgcam.attribution.cam:fem",
+            needs=("activations",),
+            paper="Fuad et al. 2020",
+            formula="cells_k = sum_c m_c [A_ck > m_c + k s_c], m and s mean and standard deviation over the cells",
+            misleads="Knows neither prompt nor gradient: shows rare strong responses of the layer, used by the score or not. "
+            "In a regular rhythm a threshold of two deviations keeps little but the QRS.",
+            options=(Option("k", float, 2.0, "How many standard deviations above its mean a response is rare."),),
+        ),
+        Method(
+            name="random-cam",
+            function="ecgcam.attribution.cam:random_cam",
+            needs=("activations", "seed"),
+            paper="control, no paper",
+            formula="cells_k = sum_c w_c A_ck, w_c uniform in [-1, 1], drawn once from the seed, the same for every signal",
+            misleads="Always: a control. A method whose maps score no better than this one's shows the layer's responses, "
+            "not the prompt's evidence.",
         ),
     )
-}
+}  # fmt: skip
 
 
 def method_named(name: str) -> Method:
@@ -91,3 +283,22 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise EcgcamError(f"--method {name}: no such method; choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the options of ``--set KEY=VALUE``, as text.
+
+    Raises
+    ------
+    EcgcamError
+        If one is not KEY=VALUE, or a key is given twice.
+    """
+    options: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals and value):
+            raise EcgcamError(f"--set {pair}: write KEY=VALUE")
+        if key in options:
+            raise EcgcamError(f"--set {pair}: {key} is given twice")
+        options[key] = value
+    return options

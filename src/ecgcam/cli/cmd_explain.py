@@ -31,6 +31,12 @@ def run(
         ),
     ] = None,
     method: Annotated[str, typer.Option("--method", metavar="NAME", help="See `ecgcam methods`.")] = "grad-cam",
+    set_options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="An option of the method; may be repeated.", show_default=False
+        ),
+    ] = None,
     layer: Annotated[
         str | None,
         typer.Option("--layer", metavar="PATH", help="Target layer. [default: the model's]", show_default=False),
@@ -90,6 +96,7 @@ def run(
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
+    from ecgcam.attribution.methods import read_pairs
     from ecgcam.batch.reading import Reading
     from ecgcam.batch.worklist import destinations, refuse_existing, worklist
     from ecgcam.files import check_writable
@@ -105,6 +112,7 @@ def run(
     spec = load_spec(model)
     settings = Settings(
         method=method,
+        options=read_pairs(set_options or []),
         layer=layer,
         mask=mask,
         gradient=None if no_gradient else gradient,
