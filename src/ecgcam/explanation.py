@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic
+from ecgcam.files import atomic, load_arrays
 
 FORMAT = "ecgcam-explanation/1"
 FILE = "explanation.npz"
@@ -114,9 +113,10 @@ class Explanation:
         padded = np.concatenate([[-np.inf], values, [-np.inf]])
         peaks = np.flatnonzero((values > 0) & (values >= padded[:-2]) & (values > padded[2:]))
         chosen: list[float] = []
+        closest = apart - 1e-6  # 0.6 - 0.4 is a little less than 0.2
         for peak in peaks[np.argsort(-values[peaks], kind="stable")]:
             time = float(self.time[peak])
-            if all(abs(time - other) >= apart for other in chosen):
+            if all(abs(time - other) >= closest for other in chosen):
                 chosen.append(time)
             if len(chosen) == count:
                 break
@@ -148,7 +148,14 @@ class Explanation:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``explanation.npz`` and ``summary.json`` into `folder` (made if needed), each whole or not at all."""
+        """Write ``explanation.npz`` and ``summary.json`` into `folder` (made if needed), each whole or not at all.
+
+        Raises
+        ------
+        EcgcamError
+            If a value is not finite.
+        """
+        self.check()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(folder / FILE) as path:
@@ -168,19 +175,21 @@ class Explanation:
         """
         path = Path(path)
         path = path / FILE if path.is_dir() else path
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except FileNotFoundError as error:
-            raise EcgcamError(f"{path}: no such explanation; ecgcam explain writes one") from error
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise EcgcamError(f"{path}: not an explanation of ecgcam (not a readable .npz)") from error
+        if not path.is_file():
+            raise EcgcamError(f"{path}: no such explanation; ecgcam explain writes one")
+        arrays = load_arrays(path, "an explanation of ecgcam")
+        if not isinstance(arrays, dict):
+            raise EcgcamError(f"{path}: not an explanation of ecgcam (a single array)")
         names = [field.name for field in fields(cls)]
         if missing := [name for name in names if name not in arrays]:
             raise EcgcamError(f"{path}: not an explanation of ecgcam (no {', '.join(missing)})")
-        meta = json.loads(str(arrays["meta"]))
-        if meta.get("format") != FORMAT:
-            raise EcgcamError(f"{path}: written in the format {meta.get('format')!r}; this version reads {FORMAT!r}")
+        try:
+            meta = json.loads(str(arrays["meta"]))
+        except ValueError as error:
+            raise EcgcamError(f"{path}: not an explanation of ecgcam (its meta is not JSON)") from error
+        written = meta.get("format") if isinstance(meta, dict) else None
+        if written != FORMAT:
+            raise EcgcamError(f"{path}: written in the format {written!r}; this version reads {FORMAT!r}")
         scalars = {name: float(arrays[name]) for name in ("fs", "score", "empty_score")}
         return cls(**{
             **{name: arrays[name] for name in names},
@@ -188,6 +197,15 @@ class Explanation:
             "leads": tuple(str(lead) for lead in arrays["leads"]),
             "meta": meta,
         })  # fmt: skip
+
+    def check(self) -> None:
+        """Raise `EcgcamError` if a value is not finite: no file holds NaN, and JSON cannot."""
+        for name, array in self._arrays().items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise EcgcamError(
+                    f"{self.meta['record']}: the model gave a {name} that is not a finite number for "
+                    f"{self.meta['text']!r}; nothing was written"
+                )
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self) if field.name != "meta"}

@@ -15,14 +15,22 @@ def clean_texts(texts: Sequence[str]) -> list[str]:
     Raises
     ------
     EcgcamError
-        If there is none, or one is blank.
+        If there is none, one is blank, or one is not UTF-8.
     """
     cleaned = [text.strip() for text in texts]
     if not cleaned:
         raise EcgcamError("no prompt: say what to explain, for example --text 'atrial fibrillation'")
     if "" in cleaned:
         raise EcgcamError("--text: a blank prompt; say what to explain, for example --text 'atrial fibrillation'")
+    for text in cleaned:
+        if not _is_unicode(text):
+            raise EcgcamError(f"--text {text!a}: not UTF-8 text; save or type the prompt as UTF-8")
     return list(dict.fromkeys(cleaned))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text from the command line can be written to a file: bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def vocabulary_prompts() -> list[str]:

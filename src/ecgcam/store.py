@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation
 from ecgcam.files import plain_mode
+from ecgcam.records import CANONICAL_LEADS
+
+# Every name that a folder of results can hold of ours; anything else in it is somebody else's.
+OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), "page.png", FILE, SUMMARY})
 
 
 def write_result(
-    explanation: Explanation, folder: Path, *, scale: str = "evidence", png: bool = True, npz: bool = True
+    explanation: Explanation,
+    folder: Path,
+    *,
+    scale: str = "evidence",
+    png: bool = True,
+    npz: bool = True,
+    slug: str | None = None,
 ) -> dict[str, Any]:
     """Write one explanation's files into `folder`: pictures, arrays, summary.
 
-    Everything is written beside `folder` first and moved there when complete. Earlier results of the same names are replaced,
-    pictures of leads that are gone are removed; other files in the folder stay.
+    Everything is written beside its place first and moved there when complete. An earlier result in `folder` gives way
+    whole, and comes back if the new one cannot take its place; other files in the folder stay.
 
     Parameters
     ----------
@@ -31,6 +42,8 @@ def write_result(
         Of the pictures: ``evidence``, ``lead`` or ``raw``.
     png, npz : bool
         Whether to write pictures and arrays.
+    slug : str, optional
+        The prompt's folder name, where it is not the plain one (prompts that had to be told apart).
 
     Returns
     -------
@@ -40,24 +53,46 @@ def write_result(
     Raises
     ------
     EcgcamError
-        If the folder cannot be written.
+        If the folder cannot be written, or a value is not finite.
     """
+    explanation.check()
+    summary = explanation.summary() | ({} if slug is None else {"slug": slug}) | {"out": str(folder)}
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=folder.parent) as name:
-            staged = Path(name) / "result"
+        with _new_folder(folder.parent), _beside(folder) as workspace:
+            staged = workspace / "new"
             staged.mkdir()
-            summary = explanation.summary() | {"out": str(folder)}
             if npz:
                 explanation.save(staged)
             if png:
                 _draw(explanation, staged, scale)
             text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
             (staged / SUMMARY).write_text(text, encoding="utf-8")
-            _move(staged, folder)
+            _move(staged, folder, workspace / "earlier")
     except OSError as error:
         raise EcgcamError(f"{folder}: cannot be written ({error.strerror or error}); nothing of it was kept") from error
     return summary
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents; on any exception take away those that were made."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):  # not made, or another result is in it by now
+                place.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield a folder to work in on the same file system as `folder`, which may be a link to another: inside it if it is there."""
+    place = folder if folder.is_dir() else folder.parent
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=place) as name:
+        yield Path(name)
 
 
 def _draw(explanation: Explanation, folder: Path, scale: str) -> None:
@@ -67,15 +102,28 @@ def _draw(explanation: Explanation, folder: Path, scale: str) -> None:
         render.save(figure, folder / name)
 
 
-def _move(staged: Path, folder: Path) -> None:
-    """Rename the whole folder where none is; else file by file, the summary last, since it marks a complete result."""
+def _move(staged: Path, folder: Path, earlier: Path) -> None:
+    """Rename the whole folder where none is; else exchange the files, the summary last, since it marks a complete result.
+
+    If a file cannot be exchanged, all are put back as they were.
+    """
     if not folder.exists():
         staged.chmod(plain_mode(0o777))
         staged.rename(folder)
         return
-    names = {path.name for path in staged.iterdir()}
-    for old in [*folder.glob("lead-*.png"), folder / "page.png", folder / FILE]:
-        if old.name not in names:
-            old.unlink(missing_ok=True)
-    for name in sorted(names, key=lambda name: name == SUMMARY):
-        shutil.move(staged / name, folder / name)
+    earlier.mkdir()
+    names = sorted((path.name for path in staged.iterdir()), key=lambda name: (name == SUMMARY, name))
+    placed = []
+    try:
+        for name in sorted(OURS, key=lambda name: (name != SUMMARY, name)):
+            if (folder / name).is_file():
+                (folder / name).rename(earlier / name)
+        for name in names:
+            (staged / name).rename(folder / name)
+            placed.append(name)
+    except BaseException:
+        for name in placed:
+            (folder / name).unlink()
+        for path in earlier.iterdir():
+            path.rename(folder / path.name)
+        raise

@@ -53,7 +53,7 @@ def run_explain(
 ) -> Iterator[dict[str, Any]]:
     """Explain recordings and write their results; yield each summary as it is written.
 
-    A recording that cannot be read or written is handed to `failed` and the others go on.
+    A recording or a window of it that cannot be read or written is handed to `failed` and the others go on.
     """
     folders = slugs(texts)
     lost: set[str] = set()
@@ -62,11 +62,12 @@ def run_explain(
     ):
         if item.name in lost:
             continue
-        folder = output.out / item.name / folders[explanation.meta["text"]]
+        slug = folders[explanation.meta["text"]]
+        folder = output.out / item.name / slug
         if reading.all_windows:
             folder /= f"w{start:09.3f}"
         try:
-            summary = write_result(explanation, folder, scale=output.scale, png=output.png, npz=output.npz)
+            summary = write_result(explanation, folder, scale=output.scale, png=output.png, npz=output.npz, slug=slug)
         except EcgcamError as error:
             lost.add(item.name)
             failed(Failure(item, error))
@@ -78,8 +79,16 @@ def run_score(
     items: Sequence[Item], texts: Sequence[str], model: EcgTextModel, reading: Reading, failed: Failed
 ) -> Iterator[tuple[Item, float, list[float]]]:
     """Score recordings against prompts: (item, start of the window, one score a prompt)."""
-    for (item, start), scores in score_windows(_windows(items, reading, model.input, failed), texts, model):
+    for (item, start), scores in score_windows(_noted(_windows(items, reading, model.input, failed)), texts, model):
         yield item, start, scores
+
+
+def _noted(windows: Iterator[tuple[tuple[Item, float], Window]]) -> Iterator[tuple[tuple[Item, float], Window]]:
+    """Log what a reader of the scores should know; an explanation carries it along instead."""
+    for (item, start), window in windows:
+        for note in (*window.record.notes, *window.warnings):
+            log.info("%s: %s", item.name, note)
+        yield (item, start), window
 
 
 def _windows(
@@ -87,15 +96,21 @@ def _windows(
 ) -> Iterator[tuple[tuple[Item, float], Window]]:
     for item in items:
         try:
-            record = reading.record(item.path)
-            for window in reading.windows(record, spec):
-                yield (item, window.start), window
+            record = reading.record(item, spec)
+            starts = reading.starts(record, spec)
         except EcgcamError as error:
             failed(Failure(item, error))
             continue
-        rest = record.seconds - (reading.start + spec.seconds)
-        if rest > 0.5 and not reading.all_windows:
-            log.info(
-                "%s lasts %.1f s, of which %.4g to %.4g s were explained; --start S moves the window, --all slides it",
-                item.name, record.seconds, reading.start, reading.start + (reading.seconds or spec.seconds),
-            )  # fmt: skip
+        for start in starts:
+            try:
+                window = reading.window(record, spec, start)
+            except EcgcamError as error:  # such as a stretch without a signal; the rest of the recording may be well
+                failed(Failure(item, error))
+                continue
+            rest = record.seconds - window.time[-1]
+            if rest > 0.5 and reading.seconds is None and not reading.all_windows:
+                log.info(
+                    "%s lasts %.4g s, of which %.4g to %.4g s are used; --start S moves the window, --all slides it",
+                    item.name, record.seconds, window.start, window.start + spec.seconds,
+                )  # fmt: skip
+            yield (item, window.start), window

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from ecgcam.batch.worklist import Item
+from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec, windows_of
-from ecgcam.records import Record, Window, read_record
+from ecgcam.records import Record, Window, read_record, window_starts
+from ecgcam.records.readers import check_rate
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,33 @@ class Reading:
     all_windows: bool = False
     hop: float | None = None
 
-    def record(self, path: Path) -> Record:
-        """Read one recording."""
-        return read_record(path, self.fs, self.lead_names)
+    def check_flags(self) -> None:
+        """Raise `EcgcamError` if a flag is wrong whatever the recording."""
+        check_rate(self.fs)
+        if not (np.isfinite(self.start) and self.start >= 0):
+            raise EcgcamError(f"--start {self.start:g}: a window begins at 0 s or later")
+        for flag, value in (("--seconds", self.seconds), ("--hop", self.hop)):
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise EcgcamError(f"{flag} {value:g}: must be a positive number of seconds")
+        if self.hop is not None and not self.all_windows:
+            raise EcgcamError(f"--hop {self.hop:g}: is the step of --all, which is not given; add --all")
 
-    def windows(self, record: Record, spec: InputSpec) -> Iterator[Window]:
-        """Cut it into the model's windows."""
-        return windows_of(record, spec, self.start, self.seconds, self.all_windows, self.hop)
+    def record(self, item: Item, spec: InputSpec) -> Record:
+        """Read one recording under the name of its results, with the leads that the model takes."""
+        record: Record = replace(read_record(item.path, self.fs, self.lead_names), name=item.name)
+        return record.only(spec.leads)
 
-    def check(self, path: Path, spec: InputSpec) -> None:
-        """Raise `EcgcamError` if the recording cannot be read, or its first window cannot be taken."""
-        next(self.windows(self.record(path), spec))
+    def starts(self, record: Record, spec: InputSpec) -> list[float]:
+        """Where its windows begin, s."""
+        return window_starts(record, spec.seconds, self.hop, self.start) if self.all_windows else [self.start]
+
+    def window(self, record: Record, spec: InputSpec, start: float) -> Window:
+        """Cut one of the model's windows."""
+        return next(windows_of(record, spec, start, self.seconds))
+
+    def check(self, item: Item, spec: InputSpec) -> None:
+        """Raise `EcgcamError` if the recording cannot be read, or, of a single window, it cannot be taken."""
+        record = self.record(item, spec)
+        first, *_ = self.starts(record, spec)
+        if not self.all_windows:
+            self.window(record, spec, first)

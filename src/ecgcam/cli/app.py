@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,14 +12,15 @@ from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
 from ecgcam.cli import cmd_explain, cmd_methods, cmd_models, cmd_score, cmd_simulate
-from ecgcam.cli.console import complain
+from ecgcam.cli.console import StdoutError, complain, drop_stdout, prepare_streams
 from ecgcam.errors import EcgcamError
+
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 app = typer.Typer(
     name="ecgcam",
     help="Which leads, and which moments, made an ECG-text model say so? Research use: a map is evidence about a model, "
     "not about a patient.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -49,31 +50,42 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130 interrupted."""
+    prepare_streams()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
-    debug = "--debug" in arguments
     command = typer.main.get_command(app)
     try:
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
         sys.stdout.flush()
     except EcgcamError as error:
-        if debug:
-            raise
+        if "--debug" in arguments:
+            traceback.print_exc()
         complain(str(error))
         return 2
-    except KeyboardInterrupt:
-        complain("interrupted; what was written is whole")
-        return 130
-    except BrokenPipeError:
-        # The reader of stdout went away (`| head`). Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except StdoutError as error:
+        drop_stdout()
+        if error.gone:
+            return 0
+        complain(str(error))
+        return 1
+    except OSError as error:
+        # Typer's own words, such as --help, to a full disk. Files are written where their errors are told by name.
+        if error.filename is not None:
+            raise
+        drop_stdout()
+        complain(str(StdoutError(error)))
+        return 1
+    except SystemExit:
+        # Typer's answer when the reader of its own words went away.
+        drop_stdout()
         return 0
-    except typer.Abort:
-        return 130
     except TyperException as error:
-        complain(f"{error.format_message()} (see ecgcam --help)")
+        context = getattr(error, "ctx", None)  # those of a command know which
+        complain(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'ecgcam'} --help)")
         return 2
+    if code == INTERRUPTED:
+        complain("interrupted; what was written is whole")
     return code if isinstance(code, int) else 0

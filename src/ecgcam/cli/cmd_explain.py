@@ -9,8 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import complain, print_json, progress, set_up_logging, stdout_console
-from ecgcam.errors import EcgcamError
+from ecgcam.cli.console import (
+    Notes,
+    StdoutError,
+    complain,
+    drop_stdout,
+    print_json,
+    progress,
+    say,
+    set_up_logging,
+)
+from ecgcam.cli.tables import print_table
 from ecgcam.explanation import SCALES
 
 
@@ -98,7 +107,7 @@ def run(
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
     from ecgcam.attribution.methods import read_pairs
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import destinations, refuse_existing, worklist
+    from ecgcam.batch.worklist import destinations, refuse_existing, refuse_obstructed, worklist
     from ecgcam.files import check_writable
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts
@@ -108,7 +117,8 @@ def run(
     set_up_logging(quiet)
     # Everything that can be wrong is looked at before torch is imported and before anything is written.
     prompts = clean_texts(shared.read_prompts(text or [], text_file))
-    _choice("--scale", scale, SCALES)
+    shared.check_choice("--scale", scale, SCALES)
+    shared.check_model_flags(device, checkpoint)
     spec = load_spec(model)
     settings = Settings(
         method=method,
@@ -124,100 +134,77 @@ def run(
     )
     settings.check(spec)
     names = None if lead_names is None else parse_lead_names(lead_names)
+    reading = Reading(fs, names, start, seconds, all_windows, hop)
+    reading.check_flags()
     items = worklist(records, sys.stdin)
     folders = destinations(items, prompts, out)
+    refuse_obstructed(folders.values())
     if not force:
         refuse_existing(folders.values())
     check_writable(out)
-    reading = Reading(fs, names, start, seconds, all_windows, hop)
     if len(items) == 1:
-        reading.check(items[0].path, spec.input)
+        reading.check(items[0], spec.input)
 
     from ecgcam.batch.local import Failure, Output, run_explain
     from ecgcam.models.load import load_model
 
     loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
     failures: list[Failure] = []
-
-    def failed(failure: Failure) -> None:
-        failures.append(failure)
-        complain(str(failure.error))
-
     summaries = []
+    stdout: StdoutError | None = None
+    notes = Notes(quiet)
+    about_prompts = [warning for prompt in prompts for warning in loaded.text.warnings(prompt)]
+    notes.general(about_prompts)
     output = Output(out, scale, not no_png, not no_npz)
     with progress(len(folders), "explaining", quiet or all_windows) as step:
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            complain(str(failure.error))
+            step(len(prompts))
+
         for summary in run_explain(items, prompts, loaded, reading, settings, output, failed):
-            step()
-            if as_json:
-                print_json(summary)
-            else:
-                summaries.append(summary)
-                for warning in [] if quiet else summary["warnings"]:
-                    _note(f"{summary['record']}: {warning}")
-    if summaries:
-        _print_table(summaries)
+            step(1)
+            summaries.append(summary)
+            notes.about(summary["record"], [warning for warning in summary["warnings"] if warning not in about_prompts])
+            if as_json and stdout is None:
+                try:
+                    print_json(summary)
+                except StdoutError as error:
+                    # The results are the files; whoever read about them may leave.
+                    drop_stdout()
+                    stdout = error
+    notes.close()
+    if summaries and not as_json:
+        _print_table(summaries, out, several_windows=all_windows)
     if failures:
-        raise typer.Exit(2 if len({failure.item.name for failure in failures}) == len(items) else 1)
+        raise typer.Exit(1 if summaries else 2)
+    if stdout is not None:
+        raise stdout
 
 
-def _choice(flag: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise EcgcamError(f"{flag} {value}: no such choice; choose from {', '.join(allowed)}")
-
-
-_noted: set[str] = set()
-
-
-def _note(message: str) -> None:
-    """Write a note once, however many prompts repeat it."""
-    if message not in _noted:
-        _noted.add(message)
-        sys.stderr.write(f"note: {message}\n")
-
-
-def _print_table(summaries: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    console = stdout_console()
+def _print_table(summaries: list[dict[str, Any]], out: Path, *, several_windows: bool) -> None:
     if len(summaries) == 1:
         _print_one(summaries[0])
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("record", "prompt", "score", "empty", "strongest leads (gain)", "results"):
-        table.add_column(heading, justify="right" if heading in {"score", "empty"} else "left", overflow="fold")
+    rows = []
     for summary in summaries:
         leads = ", ".join(f"{lead['name']} {lead['gain']:+.3f}" for lead in summary["leads"][:3])
-        row = (
-            summary["record"],
-            summary["text"],
-            f"{summary['score']:.3f}",
-            f"{summary['empty_score']:.3f}",
-            leads,
-            summary["out"],
-        )
-        table.add_row(*map(_plain, row))
-    console.print(table)
+        start = f"{summary['settings']['window']['start']:.3f}"
+        scores = [f"{summary['score']:.3f}", f"{summary['empty_score']:.3f}"]
+        rows.append([summary["record"], *([start] if several_windows else []), summary["text"], *scores, leads])
+    window = ["start, s"] if several_windows else []
+    headings = ["record", *window, "prompt", "score", "empty", "strongest leads (gain)"]
+    print_table(headings, rows, right=(*window, "score", "empty"))
+    say(f"results in {out}")
 
 
 def _print_one(summary: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    console = stdout_console()
-    console.print(
-        f"{summary['record']}  {summary['text']!r}  score {summary['score']:.3f}  empty {summary['empty_score']:.3f}",
-        markup=False,
-    )
-    table = Table(box=None, pad_edge=False)
-    for heading in ("lead", "gain", "alone", "strongest moments, s"):
-        table.add_column(heading, justify="right" if heading in {"gain", "alone"} else "left")
+    score, empty = (f"{summary[key]:.3f}" for key in ("score", "empty_score"))
+    say(f"{summary['record']}  {summary['text']!r}  score {score}  empty {empty}")
+    rows = []
     for lead in summary["leads"]:
         moments = "  ".join(f"{moment:.2f}" for moment in lead["moments_s"])
-        table.add_row(lead["name"], f"{lead['gain']:+.3f}", f"{lead['score']:.3f}", moments)
-    console.print(table)
-    console.print(f"results in {summary['out']}", markup=False, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+        rows.append([lead["name"], f"{lead['gain']:+.3f}", f"{lead['score']:.3f}", moments])
+    print_table(("lead", "gain", "alone", "strongest moments, s"), rows, right=("gain", "alone"))
+    say(f"results in {summary['out']}")

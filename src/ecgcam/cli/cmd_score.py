@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import complain, print_json, progress, set_up_logging, stdout_console
+from ecgcam.cli.console import complain, print_json, progress, say, set_up_logging
 
 
 def run(
@@ -34,33 +34,37 @@ def run(
 
     set_up_logging(quiet)
     prompts = clean_texts(shared.read_prompts([], text_file) or vocabulary_prompts())
-    load_spec(model)
+    shared.check_model_flags(device, checkpoint)
+    spec = load_spec(model)
     names = None if lead_names is None else parse_lead_names(lead_names)
+    reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
+    reading.check_flags()
     items = worklist(records, sys.stdin)
+    if len(items) == 1:
+        reading.check(items[0], spec.input)
 
     from ecgcam.batch.local import Failure, run_score
     from ecgcam.models.load import load_model
 
     failures: list[Failure] = []
-
-    def failed(failure: Failure) -> None:
-        failures.append(failure)
-        complain(str(failure.error))
-
-    reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
     loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
-    console = stdout_console()
     with progress(len(items), "scoring", quiet) as step:
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            complain(str(failure.error))
+            step(1)
+
         for item, _, scores in run_score(items, prompts, loaded, reading, failed):
-            step()
+            step(1)
             ranked = dict(sorted(zip(prompts, scores, strict=True), key=lambda pair: -pair[1]))
             if as_json:
                 print_json(
                     {"record": item.name, "scores": {prompt: round(score, 6) for prompt, score in ranked.items()}}
                 )
                 continue
-            console.print(item.name, markup=False)
+            say(item.name)
             for prompt, score in ranked.items():
-                console.print(f"  {score:7.3f}  {prompt}", markup=False)
+                say(f"  {score:7.3f}  {prompt}")
     if failures:
         raise typer.Exit(2 if len(failures) == len(items) else 1)

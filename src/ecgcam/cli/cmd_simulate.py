@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import print_json
+from ecgcam.cli.console import print_json, say
 
 
 def run(
@@ -30,4 +30,4 @@ def run(
         return
     for name, path in written.items():
         if path is not None:
-            typer.echo(f"{name:<7} {path}")
+            say(f"{name:<7} {path}")

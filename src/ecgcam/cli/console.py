@@ -2,32 +2,100 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+
+class StdoutError(Exception):
+    """Standard output takes no more: its reader went away (`gone`, as in ``| head``), or its disk is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output cannot be written ({error.strerror or error})")
+        self.gone = error.errno == errno.EPIPE
 
 
 def complain(message: str) -> None:
     """Write an error as one line to stderr."""
-    sys.stderr.write(f"ecgcam: {' '.join(message.split())}\n")
+    _tell(f"ecgcam: {' '.join(message.split())}")
 
 
-def stdout_console() -> Console:
-    """Return the console of results; wide enough for one line a result when nobody looks."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 160)
+def say(line: str) -> None:
+    """Write a line of results to stdout, at once: whoever reads it need not wait for the last recording."""
+    try:
+        sys.stdout.write(f"{line.rstrip()}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise StdoutError(error) from error
 
 
 def print_json(value: Any) -> None:
     """Write one JSON value as one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    unicode = (sys.stdout.encoding or "ascii").lower().startswith("utf")
+    say(json.dumps(value, ensure_ascii=not unicode, allow_nan=False))
+
+
+def drop_stdout() -> None:
+    """Let what stdout still holds go nowhere, or Python would complain about it on its way out."""
+    with contextlib.suppress(OSError, ValueError):  # a stdout that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def prepare_streams() -> None:
+    """Make the streams of this process take any text, and exist: a job may start with them closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  (as long as the process)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+
+class Notes:
+    """Notes on stderr. What further recordings share with an earlier one is counted, and told once at the end."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._told: dict[str, set[str]] = {}
+
+    def general(self, notes: Sequence[str]) -> None:
+        """Tell what holds for every recording."""
+        for note in notes:
+            if note not in self._told:
+                self._told[note] = set()
+                self._note(note)
+
+    def about(self, record: str, notes: Sequence[str]) -> None:
+        """Tell what holds for one recording."""
+        for note in notes:
+            if note not in self._told:
+                self._told[note] = {record}
+                self._note(f"{record}: {note}")
+            elif self._told[note]:
+                self._told[note].add(record)
+
+    def close(self) -> None:
+        """Tell how many more recordings each note holds for."""
+        counts = Counter({note: len(records) - 1 for note, records in self._told.items()})
+        for note, more in counts.items():
+            if more > 0:
+                self._note(f"{more} more recording{'s' if more > 1 else ''}: {note}")
+
+    def _note(self, note: str) -> None:
+        if not self._quiet:
+            _tell(f"note: {note}")
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody reads errors any more
+        sys.stderr.write(f"{line}\n")
 
 
 def set_up_logging(quiet: bool) -> None:
@@ -43,14 +111,16 @@ def set_up_logging(quiet: bool) -> None:
 
 @contextmanager
 def progress(total: int, what: str, quiet: bool) -> Iterator[Any]:
-    """Yield a function that moves a bar on stderr by one; no bar for a single thing, nor without a terminal."""
+    """Yield a function that moves a bar on stderr by so many; no bar for a single thing, nor without a terminal."""
     if quiet or total < 2 or not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Rich would lead stdout through its own console, which is stderr; only where both are the terminal is that the same.
+    shared = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda count: bar.advance(task, count)

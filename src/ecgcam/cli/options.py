@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +59,22 @@ LeadNames = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="A full traceback on errors.")]
+
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def check_choice(flag: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise `EcgcamError` if `value` is none of `allowed`."""
+    if value not in allowed:
+        raise EcgcamError(f"{flag} {value}: no such choice; choose from {', '.join(allowed)}")
+
+
+def check_model_flags(device: str, checkpoint: Path | None) -> None:
+    """Raise `EcgcamError` if --device or --checkpoint is wrong whatever the model, before torch is imported."""
+    check_choice("--device", device, DEVICES)
+    if checkpoint is not None and not os.path.isfile(checkpoint):  # noqa: PTH113  (unlike pathlib's, it never raises)
+        raise EcgcamError(f"{checkpoint}: no such checkpoint; check the path given with --checkpoint")
 
 
 def read_prompts(texts: list[str], text_file: Path | None) -> list[str]:
