@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,8 @@ class Problem:
         Of everything random; signals at a time.
     report : dict
         Facts that the method wants beside its map, as JSON.
+    shared : dict
+        What `remember` keeps: the prompts of one window have it in common.
     """
 
     model: EcgTextModel
@@ -52,6 +55,33 @@ class Problem:
     seed: int = 0
     batch: int = 64
     report: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Tensor] = field(default_factory=dict)
+
+    def remember(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Return what `compute` gave for the window's first prompt; for what no prompt changes."""
+        if name not in self.shared:
+            self.shared[name] = compute()
+        return self.shared[name]
+
+    def scores_of(self, name: str, count: int, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the scores (M,) of M signals that are made a chunk at a time, and run once for all prompts of the window.
+
+        Parameters
+        ----------
+        name : str
+            Of these signals within the method. The prompt must have no part in them: their embeddings are remembered.
+        count : int
+            M.
+        make : callable
+            Numbers (m,) of signals, on the CPU, to the signals (m, L, T).
+        """
+
+        def embeddings() -> Tensor:
+            with frozen(self.model.network), torch.no_grad():
+                numbers = torch.split(torch.arange(count), self.batch)
+                return torch.cat([self.model.encode_signal(make(part)) for part in numbers])
+
+        return self.remember(name, embeddings) @ self.text
 
     def scores(self, signals: Tensor) -> Tensor:
         """Return the score of each signal, (M, L, T) -> (M,), in chunks and without a graph."""

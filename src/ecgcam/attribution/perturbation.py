@@ -1,0 +1,67 @@
+"""What the score loses when a part of the signal is filled: maps (L, T), signed, in units of the score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ecgcam.attribution.problem import Problem
+from ecgcam.errors import EcgcamError
+
+
+def occlusion(problem: Problem, window_ms: float = 200.0, stride_ms: float = 100.0) -> Tensor:
+    """Mean over the windows that cover a sample of score(x) - score(x, window of one lead filled): Zeiler and Fergus 2014.
+
+    Windows begin every `stride_ms`; the last one is cut at the window's end. Padding is never filled and gets no value.
+    """
+    leads, samples = problem.x.shape
+    width, stride = _samples(window_ms, "window_ms", problem), _samples(stride_ms, "stride_ms", problem)
+    if stride > width:
+        raise EcgcamError(
+            f"--set stride_ms={stride_ms:g}: longer than window_ms={window_ms:g}, so some samples would never be occluded"
+        )
+    begin = torch.arange(-(-(samples - width) // stride) + 1) * stride
+    end = (begin + width).clamp(max=samples)
+    valid = problem.valid.cpu()
+    before = torch.nn.functional.pad(valid.cumsum(dim=1), (1, 0))
+    real = (before[:, end] > before[:, begin])[problem.rows]
+    row, window = torch.tensor(problem.rows)[real.nonzero()[:, 0]], real.nonzero()[:, 1]
+    begin, end, time = begin[window], end[window], torch.arange(samples)
+
+    def occluded(numbers: Tensor) -> Tensor:
+        hide = (time >= begin[numbers, None]) & (time < end[numbers, None]) & valid[row[numbers]]
+        signals = problem.x.repeat(len(numbers), 1, 1)
+        filled = torch.where(hide.to(signals.device), problem.fill[row[numbers]], problem.x[row[numbers]])
+        signals[torch.arange(len(numbers)), row[numbers]] = filled
+        return signals
+
+    drop = problem.scores(problem.x[None]) - problem.scores_of("occluded", len(row), occluded)
+    # The sum over windows of (drop, 1) at each sample: steps up where a window begins, down where it ends.
+    steps = torch.zeros(2, leads, samples + 1, dtype=torch.float64)
+    for step, height in zip(steps, (drop.cpu().double(), torch.ones(len(row), dtype=torch.float64)), strict=True):
+        step.index_put_((row, begin), height, accumulate=True).index_put_((row, end), -height, accumulate=True)
+    total, count = steps.cumsum(dim=-1)[..., :samples]
+    return torch.where(valid, total / count.clamp(min=1), 0.0).to(problem.x)
+
+
+def lead_occlusion(problem: Problem) -> Tensor:
+    """score(x) - score(x with one lead filled), the same at each of the lead's valid samples: leave one lead out."""
+    rows = torch.tensor(problem.rows)
+
+    def without(numbers: Tensor) -> Tensor:
+        signals = problem.x.repeat(len(numbers), 1, 1)
+        signals[torch.arange(len(numbers)), rows[numbers]] = problem.fill[rows[numbers]]
+        return signals
+
+    drop = problem.scores(problem.x[None]) - problem.scores_of("without a lead", len(rows), without)
+    values = torch.zeros_like(problem.x)
+    values[rows] = drop[:, None] * problem.valid[rows]
+    return values
+
+
+def _samples(ms: float, option: str, problem: Problem) -> int:
+    """Milliseconds to whole samples, at least one."""
+    length = problem.x.shape[1] / problem.fs * 1000
+    if not 0 < ms <= length:
+        raise EcgcamError(f"--set {option}={ms:g}: must be more than 0 and at most the window's {length:g} ms")
+    return max(1, round(ms * problem.fs / 1000))

@@ -1,0 +1,155 @@
+"""CAM by running the model again: each lead-masked signal (R, L, T) to cells (R, K) before relu.
+
+What weighs a channel is what the model says of a changed signal or of a changed layer, not a gradient at one point (but for
+Smooth Grad-CAM++, which averages gradients). A (R, C, K) are the activations of the target layer for the signals that keep
+one lead each; U lays them on samples; s is min-max to [0, 1] over the lead's valid samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecgcam.attribution.capture import activations_of, capture, without_channel
+from ecgcam.attribution.cells import lay_on_samples
+from ecgcam.attribution.problem import Problem
+
+# Scores nearer to zero than this are no measure of a drop.
+_SMALL = 1e-6
+
+# A mask (m, T), and which lead, channel and draw each of its rows is for, (m,) each, to the mask that is used.
+_Change = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def score_cam(problem: Problem, alone: Tensor, weights: str = "softmax") -> Tensor:
+    """sum_c w_c A_c, w = softmax_c(score(fill + s(U(A_c)) (x - fill)) - score(fill)): Wang et al. 2020, algorithm 1.
+
+    ``weights=increase`` leaves the softmax out, as the paper's definition of the map does.
+    """
+    A = _activations(problem, alone)
+    gain = _increase(problem, alone, A, 1, lambda mask, _lead, _channel, _draw: mask)
+    return _weighted(gain, A, weights)
+
+
+def ss_cam(problem: Problem, alone: Tensor, weights: str = "softmax", draws: int = 10, noise: float = 0.3) -> Tensor:
+    """As Score-CAM, the increase averaged over masks s(U(A_c)) + n, n ~ N(0, noise^2) a sample: Wang et al. 2020b, SS-CAM(1)."""
+    A = _activations(problem, alone)
+    samples = alone.shape[-1]
+
+    def noisy(mask: Tensor, lead: Tensor, channel: Tensor, draw: Tensor) -> Tensor:
+        # Every mask has its own stream, so that neither chunks nor other leads change it.
+        seeds = zip(lead.tolist(), channel.tolist(), draw.tolist(), strict=True)
+        rows = [
+            np.random.default_rng([problem.seed, problem.rows[i], c, d]).standard_normal(samples, np.float32)
+            for i, c, d in seeds
+        ]
+        return mask + noise * torch.from_numpy(np.stack(rows)).to(mask)
+
+    return _weighted(_increase(problem, alone, A, draws, noisy), A, weights)
+
+
+def is_cam(problem: Problem, alone: Tensor, weights: str = "softmax", steps: int = 10) -> Tensor:
+    """As Score-CAM, the increase averaged over masks (i / N) s(U(A_c)), i = 1..N: Naidu et al. 2020, along the straight path."""
+    A = _activations(problem, alone)
+    share = torch.arange(1, steps + 1, dtype=A.dtype) / steps
+    return _weighted(_increase(problem, alone, A, steps, _scaled(share)), A, weights)
+
+
+def ablation_cam(problem: Problem, alone: Tensor) -> Tensor:
+    """sum_c (y - y_c) / |y| A_c, y_c the score with channel c of A at zero: Desai and Ramaswamy 2020, section 3.
+
+    The paper divides by y, in place of a norm and with y > 0 in mind. A similarity can be negative, and then y would turn
+    every channel's sign around; where |y| < 1e-6 it measures nothing, and 1e-6 stands in (see `report`).
+    """
+    A = _activations(problem, alone)
+    y = problem.scores_of("alone", len(alone), lambda numbers: alone[numbers])
+    channels = torch.split(torch.arange(A.shape[1], device=A.device), problem.batch)
+
+    def without() -> Tensor:
+        rows = (alone[i : i + 1] for i in range(len(alone)))
+        parts = [without_channel(problem.model, x, some, problem.layer) for x in rows for some in channels]
+        return torch.cat(parts).view(len(alone), A.shape[1], -1)
+
+    drop = y[:, None] - problem.remember("without", without) @ problem.text
+    small = y.abs() < _SMALL
+    if small.any():
+        names = [problem.model.input.leads[row] for row in problem.rows]
+        problem.report["score_near_zero"] = [name for name, is_small in zip(names, small, strict=True) if is_small]
+    return _combined(drop / y.abs().clamp(min=_SMALL)[:, None], A)
+
+
+def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: float = 0.5) -> Tensor:
+    """sum_c w_c A_c, w_c = sum_k a_ck relu(D1_ck), a = D2 / (2 D2 + sum_j A_cj D3): Omeiza et al. 2019, section 3.
+
+    D1, D2, D3 are the means of G, G^2 and G^3 over signals with white noise on the lead that is kept, of `noise` times the
+    lead's robust spread (1.4826 x median absolute deviation). The paper prints D1 as the numerator of a; Grad-CAM++, which
+    it averages, has D2.
+    """
+    A, leads = _activations(problem, alone).double(), torch.arange(len(alone))
+    sigma = noise * _spread(problem)
+    draw_of = [np.random.default_rng([problem.seed, row]) for row in problem.rows]
+    D = torch.zeros(3, *A.shape, dtype=A.dtype, device=A.device)
+    for _ in range(draws):
+        noisy = alone.clone()
+        white = np.stack([rng.standard_normal(alone.shape[-1], np.float32) for rng in draw_of])
+        noisy[leads, problem.rows] += sigma * torch.from_numpy(white).to(alone) * problem.valid[problem.rows]
+        G = capture(problem.model, noisy, problem.text[None], problem.layer).reduced[0].double()
+        D += torch.stack([G, G**2, G**3]) / draws
+    below = 2 * D[1] + A.sum(dim=-1, keepdim=True) * D[2]
+    usable = below.abs() > 1e-6 * D[1]  # as in grad_cam_plus_plus
+    alpha = torch.where(usable, D[1] / torch.where(usable, below, 1.0), 0.0)
+    return _combined((alpha * D[0].relu()).sum(dim=-1), A).to(alone)
+
+
+def _activations(problem: Problem, alone: Tensor) -> Tensor:
+    parts = torch.split(alone, problem.batch)
+    return problem.remember(
+        "activations", lambda: torch.cat([activations_of(problem.model, part, problem.layer) for part in parts])
+    )
+
+
+def _increase(problem: Problem, alone: Tensor, A: Tensor, draws: int, change: _Change) -> Tensor:
+    """Return score(fill + mask (x - fill)) - score(fill), (R, C), its mean over `draws` masks of each lead and channel."""
+    _, where = problem.model.layer(problem.layer)
+    count, channels, samples = len(alone), A.shape[1], alone.shape[-1]
+    valid = problem.valid[problem.rows]
+
+    def masked(numbers: Tensor) -> Tensor:
+        lead, channel, draw = numbers // (channels * draws), numbers // draws % channels, numbers % draws
+        laid = torch.from_numpy(lay_on_samples(A[lead, channel].cpu().numpy(), where, samples)).to(alone)
+        mask = change(_unit(laid, valid[lead]), lead, channel, draw)
+        return problem.fill + mask[:, None] * (alone[lead] - problem.fill)
+
+    scores = problem.scores_of("masked", count * channels * draws, masked).view(count, channels, draws)
+    return scores.mean(dim=-1) - problem.scores_of("empty", 1, lambda _: problem.fill[None])
+
+
+def _unit(laid: Tensor, valid: Tensor) -> Tensor:
+    """Min-max of each row (m, T) over its valid samples, to [0, 1] everywhere; 0 where a row is constant."""
+    low = laid.masked_fill(~valid, torch.inf).amin(dim=-1, keepdim=True)
+    span = laid.masked_fill(~valid, -torch.inf).amax(dim=-1, keepdim=True) - low
+    flat = ~(span > 0)
+    return torch.where(flat, 0.0, (laid - low) / torch.where(flat, 1.0, span)).clamp(0.0, 1.0)
+
+
+def _scaled(share: Tensor) -> _Change:
+    """Masks times `share` of their draw, (draws,)."""
+    return lambda mask, _lead, _channel, draw: share[draw].to(mask)[:, None] * mask
+
+
+def _weighted(gain: Tensor, A: Tensor, weights: str) -> Tensor:
+    return _combined(gain.softmax(dim=-1) if weights == "softmax" else gain, A)
+
+
+def _combined(weights: Tensor, A: Tensor) -> Tensor:
+    return (weights[..., None] * A).sum(dim=1)
+
+
+def _spread(problem: Problem) -> Tensor:
+    """Return the robust standard deviation of each lead that the record has, over valid samples, (R, 1)."""
+    rows = [problem.x[row][problem.valid[row]] for row in problem.rows]
+    spread = [1.4826 * (row - row.median()).abs().median() if len(row) else row.new_zeros(()) for row in rows]
+    return torch.stack(spread)[:, None]
