@@ -151,5 +151,6 @@ def _combined(weights: Tensor, A: Tensor) -> Tensor:
 def _spread(problem: Problem) -> Tensor:
     """Return the robust standard deviation of each lead that the record has, over valid samples, (R, 1)."""
     rows = [problem.x[row][problem.valid[row]] for row in problem.rows]
-    spread = [1.4826 * (row - row.median()).abs().median() if len(row) else row.new_zeros(()) for row in rows]
+    deviations = [(row - row.quantile(0.5)).abs() if len(row) else row.new_zeros(1) for row in rows]
+    spread = [1.4826 * deviation.quantile(0.5) for deviation in deviations]
     return torch.stack(spread)[:, None]

@@ -1,0 +1,378 @@
+"""CAM by running the model: answers on paper, the papers' formulas in loops, and what must not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.toys import toy_model
+from torch import Tensor, nn
+
+from ecgcam.attribution.cam import grad_cam_plus_plus
+from ecgcam.attribution.capture import capture, without_channel
+from ecgcam.attribution.problem import Problem
+from ecgcam.attribution.rerun import ablation_cam, is_cam, score_cam, smooth_grad_cam_pp, ss_cam
+from ecgcam.errors import EcgcamError
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.spec import LayerSpec
+
+Method = Callable[..., Tensor]
+SAMPLES = LayerSpec("BCT", 1.0, 0.0)
+METHODS: list[tuple[Method, dict[str, Any]]] = [
+    (score_cam, {}),
+    (ss_cam, {"draws": 3, "noise": 0.2}),
+    (is_cam, {"steps": 3}),
+    (ablation_cam, {}),
+    (smooth_grad_cam_pp, {"draws": 3, "noise": 0.5}),
+]
+each_method = pytest.mark.parametrize(("method", "options"), METHODS, ids=lambda value: getattr(value, "__name__", ""))
+
+
+class Line(nn.Module):
+    """Two channels of one lead, f0 = 2 x and f1 = -x. Embedding: their sums over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv1d(1, 2, 1, bias=False)
+        with torch.no_grad():
+            self.features.weight.copy_(torch.tensor([[[2.0]], [[-1.0]]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x).sum(-1)
+
+
+def line(text: tuple[float, float]) -> tuple[Problem, Tensor]:
+    """x = (1, 3): A = ((2, 6), (-1, -3)), sums 8 and -4; the masks are (0, 1) and (1, 0)."""
+    model = toy_model(Line(), {"features": SAMPLES}, leads=("I",), samples=2)
+    x, valid = torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)
+    problem = Problem(
+        model, torch.tensor(text, dtype=torch.float32), x, torch.zeros(1, 2), valid, torch.ones(1, 1), [0], 100.0
+    )
+    return problem, x[None]
+
+
+def test_score_cam_on_paper() -> None:
+    # Masked signals (0, 3) and (1, 0) score 6 and 2 by f0. 6 (2, 6) + 2 (-1, -3) = (10, 30).
+    torch.testing.assert_close(score_cam(*line((1, 0)), weights="increase"), torch.tensor([[10.0, 30.0]]))
+    # softmax(6, 2) = (s, 1 - s), s = 1 / (1 + e^-4): s (2, 6) - (1 - s) (1, 3) = (3 s - 1) (1, 3).
+    s = 1 / (1 + np.exp(-4.0))
+    torch.testing.assert_close(score_cam(*line((1, 0))), torch.tensor([[3 * s - 1, 9 * s - 3]], dtype=torch.float32))
+
+
+def test_the_score_of_the_empty_signal_counts() -> None:
+    # Fill 1: x - fill = (0, 2). Masks leave (1, 3) and (1, 1): f0 8 and 4, less 4 for the empty signal.
+    problem, alone = line((1, 0))
+    filled = replace(problem, fill=torch.ones(1, 2), shared={})
+    torch.testing.assert_close(score_cam(filled, alone, weights="increase"), torch.tensor([[8.0, 24.0]]))
+
+
+def test_is_cam_on_paper() -> None:
+    # The score is linear: masks at 1/2 and 1 give 3/4 of the increase.
+    torch.testing.assert_close(is_cam(*line((1, 0)), weights="increase", steps=2), torch.tensor([[7.5, 22.5]]))
+
+
+def test_ss_cam_without_noise_is_score_cam() -> None:
+    torch.testing.assert_close(ss_cam(*line((1, 0)), noise=0.0, draws=2), score_cam(*line((1, 0))))
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ((1, 0), [2.0, 6.0]),  # y = 8, without f0 it is 0 (weight 1), without f1 8 (weight 0)
+        ((1, 1), [5.0, 15.0]),  # y = 4, without f0 -4 (weight 2), without f1 8 (weight -1)
+        ((-1, -1), [-5.0, -15.0]),  # y = -4: the paper's division by y would give (5, 15) for the opposite text
+    ],
+)
+def test_ablation_cam_on_paper(text: tuple[float, float], cells: list[float]) -> None:
+    torch.testing.assert_close(ablation_cam(*line(text)), torch.tensor([cells]))
+
+
+def test_ablation_where_the_score_is_zero_is_reported() -> None:
+    problem, alone = line((1, 2))  # 8 - 2 * 4
+    cells = ablation_cam(problem, alone)
+    assert torch.isfinite(cells).all()
+    assert problem.report == {"score_near_zero": ["I"]}
+
+
+def test_smooth_grad_cam_pp_on_paper() -> None:
+    # The gradient is 1 at every cell, with and without noise: a = 1 / (2 + 8) = 0.1 for f0, 1 / (2 - 4) = -0.5 for f1;
+    # two cells: weights 0.2 and -1. 0.2 (2, 6) - (-1, -3) = (1.4, 4.2).
+    for noise in (0.0, 0.7):
+        got = smooth_grad_cam_pp(*line((1, 1)), draws=2, noise=noise)
+        torch.testing.assert_close(got, torch.tensor([[1.4, 4.2]]))
+
+
+class Small(nn.Module):
+    """Three leads, four channels, cells every second sample, nothing linear; `layout` of the target layer's output."""
+
+    def __init__(self, layout: str = "BCT", relu: bool = True) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.features = nn.Sequential(nn.Conv1d(3, 4, 3, 2, 1), nn.ReLU() if relu else nn.Identity(), Permuted(layout))
+        self.layout, self.head = layout, nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.features(x)
+        f = {"BCT": f, "BTC": f.transpose(1, 2), "TBC": f.permute(1, 2, 0)}[self.layout] if self.layout != "BCT" else f
+        return self.head(torch.cat([f.tanh().mean(-1), f.amax(-1)], dim=1)).tanh()
+
+
+class Permuted(nn.Module):
+    def __init__(self, layout: str) -> None:
+        super().__init__()
+        self.order = {"BCT": (0, 1, 2), "BTC": (0, 2, 1), "TBC": (2, 0, 1)}[layout]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(self.order)
+
+
+def small(layout: str = "BCT", network: nn.Module | None = None) -> tuple[Problem, Tensor]:
+    """A record with the leads I and III of a model with three; III ends in padding."""
+    made = network or Small(layout)
+    where = LayerSpec(layout, 2.0, 0.0)  # type: ignore[arg-type]
+    model = toy_model(made, {"features": where}, leads=("I", "II", "III"), samples=12, width=4, similarity="cosine")
+    x = torch.randn(3, 12, generator=torch.Generator().manual_seed(5))
+    fill, valid = torch.full((3, 12), 0.1), torch.ones(3, 12, dtype=torch.bool)
+    valid[2, 9:], x[1] = False, 0.1
+    alone = fill.repeat(2, 1, 1)
+    alone[0, 0], alone[1, 2] = x[0], x[2]
+    text = nn.functional.normalize(torch.tensor([1.0, -0.5, 0.3, 0.2]), dim=0)
+    return Problem(model, text, x, fill, valid, torch.ones(3, 1), [0, 2], 100.0), alone
+
+
+def score(problem: Problem, signal: Tensor) -> float:
+    with torch.no_grad():
+        return float(problem.model.encode_signal(signal[None])[0] @ problem.text)
+
+
+def features(problem: Problem, signal: Tensor) -> np.ndarray:
+    with torch.no_grad():
+        return problem.model.network.features(signal[None])[0].numpy()  # type: ignore[operator]
+
+
+def slow_masks(problem: Problem, lead: int, signal: Tensor) -> list[np.ndarray]:
+    """s(U(A_c)) of each channel: straight lines between cells two samples apart, min-max over the valid samples."""
+    masks = []
+    for channel in features(problem, signal):
+        up = np.interp(np.arange(12), 2.0 * np.arange(6), channel)
+        real = problem.valid[problem.rows[lead]].numpy()
+        low, high = up[real].min(), up[real].max()
+        masks.append(np.clip((up - low) / (high - low), 0, 1) if high > low else np.zeros(12))
+    return masks
+
+
+def slow_score_cam(
+    problem: Problem, alone: Tensor, change: Callable[[np.ndarray, int, int], list[np.ndarray]]
+) -> Tensor:
+    cells = []
+    for lead, signal in enumerate(alone):
+        increase = []
+        for c, mask in enumerate(slow_masks(problem, lead, signal)):
+            masks = [torch.from_numpy(m).float() for m in change(mask, lead, c)]
+            scores = [score(problem, problem.fill + m * (signal - problem.fill)) for m in masks]
+            increase.append(np.mean(scores) - score(problem, problem.fill))
+        weights = np.exp(increase) / np.exp(increase).sum()
+        cells.append(sum(w * a for w, a in zip(weights, features(problem, signal), strict=True)))
+    return torch.from_numpy(np.stack(cells)).float()
+
+
+def test_score_cam_is_its_paper() -> None:
+    problem, alone = small()
+    want = slow_score_cam(problem, alone, lambda mask, _lead, _c: [mask])
+    assert any(not mask.any() for lead in (0, 1) for mask in slow_masks(problem, lead, alone[lead])), "no dead channel"
+    torch.testing.assert_close(score_cam(problem, alone), want, atol=1e-5, rtol=1e-4)
+
+
+def test_ss_cam_is_its_paper() -> None:
+    problem, alone = small()
+
+    def noisy(mask: np.ndarray, lead: int, c: int) -> list[np.ndarray]:
+        seeds = ([0, problem.rows[lead], c, d] for d in range(3))
+        return [mask + 0.2 * np.random.default_rng(s).standard_normal(12, np.float32) for s in seeds]
+
+    want = slow_score_cam(problem, alone, noisy)
+    torch.testing.assert_close(ss_cam(problem, alone, draws=3, noise=0.2), want, atol=1e-5, rtol=1e-4)
+
+
+def test_is_cam_is_its_paper() -> None:
+    problem, alone = small()
+    want = slow_score_cam(problem, alone, lambda mask, _lead, _c: [mask * i / 4 for i in range(1, 5)])
+    torch.testing.assert_close(is_cam(problem, alone, steps=4), want, atol=1e-5, rtol=1e-4)
+
+
+class Cut(nn.Module):
+    """The network after the target layer, with one channel at zero: the layer is left out, not hooked."""
+
+    def __init__(self, network: Small, channel: int) -> None:
+        super().__init__()
+        self.network, self.channel = network, channel
+
+    def forward(self, x: Tensor) -> Tensor:
+        f = self.network.features[:2](x).clone()
+        f[:, self.channel] = 0
+        return self.network.head(torch.cat([f.tanh().mean(-1), f.amax(-1)], dim=1)).tanh()
+
+
+@pytest.mark.parametrize("layout", ["BCT", "BTC", "TBC"])
+def test_ablation_cam_is_its_paper(layout: str) -> None:
+    problem, alone = small(layout)
+    network = problem.model.network
+    assert isinstance(network, Small)
+    cells = []
+    for signal in alone:
+        y, total = score(problem, signal), np.zeros(6)
+        with torch.no_grad():
+            A = network.features[:2](signal[None])[0].numpy()
+        for c in range(4):
+            cut = EcgTextModel(problem.model.spec, Cut(network, c), problem.model.text, "")
+            with torch.no_grad():
+                total += (y - float(cut.encode_signal(signal[None])[0] @ problem.text)) / abs(y) * A[c]
+        cells.append(total)
+    want = torch.from_numpy(np.stack(cells)).float()
+    assert want.abs().max() > 0.1
+    torch.testing.assert_close(ablation_cam(problem, alone), want, atol=1e-5, rtol=1e-4)
+
+
+def test_smooth_grad_cam_pp_is_its_paper() -> None:
+    problem, alone = small()
+    network, cells = problem.model.network, []
+    assert isinstance(network, Small)
+    for lead, signal in enumerate(alone):
+        row = problem.rows[lead]
+        real = problem.x[row][problem.valid[row]].numpy()
+        sigma, draw = 1.4826 * np.median(np.abs(real - np.median(real))), np.random.default_rng([0, row])
+        D = np.zeros((3, 4, 6))
+        for _ in range(3):
+            noisy = signal.clone()
+            noisy[row] += torch.from_numpy(0.5 * sigma * draw.standard_normal(12, np.float32)) * problem.valid[row]
+            leaf = network.features(noisy[None]).detach().requires_grad_()
+            out = network.head(torch.cat([leaf.tanh().mean(-1), leaf.amax(-1)], dim=1)).tanh()
+            s = nn.functional.normalize(out, dim=-1)[0] @ problem.text
+            G = torch.autograd.grad(s, leaf)[0][0].double().numpy()
+            D += np.stack([G, G**2, G**3]) / 3
+        A = features(problem, signal).astype(float)
+        total = np.zeros(6)
+        for c in range(4):
+            w = 0.0
+            for k in range(6):
+                below = 2 * D[1, c, k] + A[c].sum() * D[2, c, k]
+                w += D[1, c, k] / below * max(D[0, c, k], 0.0) if below else 0.0
+            total += w * A[c]
+        cells.append(total)
+    want = torch.from_numpy(np.stack(cells)).float()
+    got = smooth_grad_cam_pp(problem, alone, draws=3, noise=0.5)
+    torch.testing.assert_close(got, want, atol=1e-5 * float(want.abs().max()), rtol=1e-4)
+
+
+def test_smooth_grad_cam_pp_without_noise_is_grad_cam_pp() -> None:
+    problem, alone = small()
+    captured = capture(problem.model, alone, problem.text[None], reduce=grad_cam_plus_plus)
+    torch.testing.assert_close(smooth_grad_cam_pp(problem, alone, draws=2, noise=0.0), captured.reduced[0])
+
+
+@each_method
+def test_batch_and_seed(method: Method, options: dict[str, Any]) -> None:
+    """Batch sizes change nothing, seeds repeat, another seed differs where something is drawn."""
+
+    def run(**changes: Any) -> Tensor:
+        problem, alone = small()
+        return method(replace(problem, **changes), alone, **options)
+
+    first = run()
+    scale = float(first.abs().max())
+    assert scale > 0
+    assert torch.equal(run(), first)
+    for batch in (1, 3):
+        assert (run(batch=batch) - first).abs().max() <= 1e-5 * scale
+    drawn = method in (ss_cam, smooth_grad_cam_pp)
+    assert torch.equal(run(seed=1), first) != drawn
+
+
+@each_method
+def test_a_lead_does_not_depend_on_the_others(method: Method, options: dict[str, Any]) -> None:
+    problem, alone = small()
+    both = method(problem, alone, **options)
+    one = method(replace(problem, rows=[2], shared={}), alone[1:], **options)
+    torch.testing.assert_close(one, both[1:], atol=1e-6, rtol=1e-4)
+
+
+@each_method
+def test_prompts_of_one_window_share_its_passes(method: Method, options: dict[str, Any]) -> None:
+    problem, alone = small()
+    other = replace(problem, text=-problem.text.flip(0), report={})
+    if method is not smooth_grad_cam_pp:
+        assert other.shared is problem.shared
+        method(problem, alone, **options)
+        runs: list[int] = []
+        handle = problem.model.network.register_forward_hook(lambda *_: runs.append(1))
+        second = method(other, alone, **options)
+        handle.remove()
+        assert runs == []
+    else:
+        second = method(other, alone, **options)
+    torch.testing.assert_close(second, method(replace(other, shared={}), alone, **options))
+
+
+def test_a_network_that_holds_on_to_its_batch_size() -> None:
+    """Ablation adds rows at the target layer; where the network does not bear that, whole copies run instead."""
+
+    class Holding(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            f = self.features(x)
+            pooled = torch.cat([f.tanh().mean(-1), f.amax(-1)], dim=1)
+            return self.head(pooled.view(len(x), 8)).tanh()
+
+    want = ablation_cam(*small())
+    torch.testing.assert_close(ablation_cam(*small(network=Holding())), want)
+    torch.testing.assert_close(ablation_cam(*small()), want)
+
+
+def test_a_layer_that_runs_twice_is_refused() -> None:
+    class Twice(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            self.features(x)
+            return super().forward(x)
+
+    for method in (score_cam, ablation_cam):
+        with pytest.raises(EcgcamError, match="ran 2 times"):
+            method(*small(network=Twice()))
+    problem, alone = small(network=Twice())
+    with pytest.raises(EcgcamError, match="ran 2 times"):
+        without_channel(problem.model, alone[:1], torch.arange(4))
+
+
+@each_method
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_left_behind(method: Method, options: dict[str, Any], fails: bool) -> None:
+    class Failing(Small):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = super().forward(x)
+            self.calls += 1
+            if fails and self.calls > 1:
+                raise ValueError("the network's own error")
+            return y
+
+    network = Failing()
+    problem, alone = small(network=network)
+    network.train()
+    network.features.eval()
+    before = [tensor.clone() for tensor in (problem.x, problem.fill, alone, problem.text, *network.parameters())]
+    if fails:
+        with pytest.raises(ValueError, match="own error"):
+            method(problem, alone, **options)
+    else:
+        method(problem, alone, **options)
+    after = (problem.x, problem.fill, alone, problem.text, *network.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    assert network.training
+    assert not network.features.training
+    for module in network.modules():
+        assert not module._forward_hooks
+        assert not module._backward_hooks
