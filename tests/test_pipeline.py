@@ -353,7 +353,9 @@ def test_a_contrast_is_the_difference_of_two_explanations(mini: EcgTextModel, re
         want = getattr(af, name) - getattr(normal, name)
         np.testing.assert_allclose(getattr(got, name), want, atol=1e-4 * np.abs(want).max(), err_msg=name)
     assert got.meta["against"] == [NORMAL]
-    assert got.meta["score_parts"] == pytest.approx({"text": af.score, "against": normal.score}, abs=1e-5)
+    assert got.meta["score_parts"] == pytest.approx(
+        {"text": af.score, "against": normal.score, "strength": 1.0}, abs=1e-5
+    )
     assert af.meta["against"] is None
 
 
@@ -372,3 +374,24 @@ def test_several_foils_the_vocabulary_and_the_empty_text(mini: EcgTextModel, rec
     assert empty.score != pytest.approx(scores[AF], abs=1e-4)
     with pytest.raises(ecgcam.EcgcamError, match="blank foil"):
         ecgcam.explain(record, [AF], mini, against=(" ",))
+
+
+def test_finer_cam_is_grad_cam_of_the_score_less_the_nearest_findings(mini: EcgTextModel, record: Record) -> None:
+    """Zhang et al. 2025: cells are linear in the score, so they subtract; foils are the vocabulary's nearest by embedding."""
+    from ecgcam.prompts import vocabulary_prompts
+
+    (got,) = ecgcam.explain(record, [AF], mini, method="finer-cam", gradient=None)
+    others = [text for text in vocabulary_prompts() if text != AF]
+    near = (mini.encode_text(others) @ mini.encode_text([AF])[0]).tolist()
+    foils = [text for _, text in sorted(zip(near, others, strict=True), reverse=True)[:3]]
+    assert sorted(got.meta["against"]) == sorted(foils)
+    af, *rest = ecgcam.explain(record, [AF, *foils], mini, gradient=None)
+    want = af.map_cells - 0.6 * np.mean([e.map_cells for e in rest], axis=0)
+    np.testing.assert_allclose(got.map_cells, want, atol=1e-4 * np.abs(want).max())
+    assert got.score == pytest.approx(af.score - 0.6 * np.mean([e.score for e in rest]), abs=1e-5)
+    (one,) = ecgcam.explain(
+        record, [AF], mini, method="finer-cam", against=(NORMAL,), options={"gamma": 1.0}, gradient=None
+    )
+    (plain,) = ecgcam.explain(record, [AF], mini, against=(NORMAL,), gradient=None)
+    np.testing.assert_allclose(one.map_cells, plain.map_cells, atol=1e-6)
+    assert one.meta["options"] == {"gamma": 1.0, "nearest": 3}

@@ -20,7 +20,7 @@ from ecgcam.attribution.smoothing import smooth
 from ecgcam.explanation import FORMAT, Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
-from ecgcam.prompts import vocabulary_prompts
+from ecgcam.question import Question
 from ecgcam.records import Window
 from ecgcam.records.record import BoolArray, FloatArray
 from ecgcam.settings import Settings
@@ -54,48 +54,6 @@ class Prepared:
     def masked(self) -> FloatArray:
         """Return each lead alone, (R, leads, T)."""
         return lead_alone(self.x, self.fill, self.rows)
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked of the model.
-
-    Attributes
-    ----------
-    prompts : list of str
-        The prompts.
-    texts : Tensor, (P, D)
-        Their embeddings.
-    foils : tuple of str
-        What they are held against.
-    foil : Tensor, (D,), optional
-        The foils' mean embedding.
-    """
-
-    prompts: list[str]
-    texts: Tensor
-    foils: tuple[str, ...] = ()
-    foil: Tensor | None = None
-
-    @property
-    def directions(self) -> Tensor:
-        """Return what the score is the product with, (P, D): the prompt, or the prompt less the foils."""
-        return self.texts if self.foil is None else self.texts - self.foil
-
-    def parts(self, prompt: int, embedding: Tensor) -> dict[str, float] | None:
-        """Return the two scores whose difference is the score of a signal's embedding (D,)."""
-        if self.foil is None:
-            return None
-        return {"text": float(embedding @ self.texts[prompt]), "against": float(embedding @ self.foil)}
-
-
-def ask(prompts: list[str], foils: tuple[str, ...], model: EcgTextModel) -> Question:
-    """Embed prompts, and the foils they are held against."""
-    embedded = []
-    for foil in foils:
-        texts = vocabulary_prompts() if foil == "mean" else [""] if foil == "empty" else [foil]
-        embedded.append(model.encode_text(texts).mean(dim=0))
-    return Question(prompts, model.encode_text(prompts), foils, torch.stack(embedded).mean(dim=0) if embedded else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +122,7 @@ def assemble(
     shown, cells, centres = _lay(maps, prepared, model, method, settings)
     slope, smoothed = _per_millivolt(gradient, prepared, settings)
     similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
-    asked = [text, *(foil for foil in question.foils if foil not in {"mean", "empty"})]
+    asked = [text, *(foil for foil in question.foils[prompt] if foil not in {"mean", "empty"})]
     warnings = [
         *window.record.notes,
         *window.warnings,
@@ -189,7 +147,10 @@ def assemble(
         lead_scores=answers.alone[:, prompt].cpu().numpy(),
         mask_shift=(1 - similarity).clamp(min=0).cpu().numpy(),
         meta=_meta(window, text, maps, model, method, settings, warnings)
-        | {"against": list(question.foils) or None, "score_parts": question.parts(prompt, answers.whole_embedding)},
+        | {
+            "against": list(question.foils[prompt]) or None,
+            "score_parts": question.parts(prompt, answers.whole_embedding),
+        },
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.assembly import Answers, Maps, Prepared, Question, ask, assemble, model_input, prepare
+from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
 from ecgcam.attribution.capture import capture, input_gradient, score_signals
 from ecgcam.attribution.methods import Method, method_named
 from ecgcam.attribution.problem import Problem
@@ -19,6 +19,7 @@ from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.models.spec import windows_of
 from ecgcam.prompts import clean_texts
+from ecgcam.question import Question, ask
 from ecgcam.records import Record, Window, read_record
 from ecgcam.records.record import FloatArray
 from ecgcam.settings import BATCH, Settings
@@ -102,7 +103,7 @@ def explain_windows(
     """Explain windows as they come, each under its own key: one forward pass for a batch of masked signals of several windows."""
     settings.check(model.spec)
     method = method_named(settings.method)
-    question = ask(clean_texts(texts), settings.against, model)
+    question = ask(clean_texts(texts), settings, method, model)
     chunk: list[tuple[Key, Prepared]] = []
     signals = 0
     for key, window in windows:
@@ -173,15 +174,20 @@ def _explain_chunk(
         if settings.gradient == "lead":
             gradients[i] = _lead_gradients(prepared, signals[i], embedded, model)
         gradient = gradients[i]
+        shared: dict[str, Tensor] = {}
         for p in range(len(question.prompts)):
-            maps = Maps(cells[p][alone]) if cells else _run_method(prepared, embedded[p], model, method, settings)
+            maps = (
+                Maps(cells[p][alone]) if cells else _run_method(prepared, embedded[p], model, method, settings, shared)
+            )
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
 
 
-def _run_method(prepared: Prepared, text: Tensor, model: EcgTextModel, method: Method, settings: Settings) -> Maps:
-    """Run a method that runs the model itself, on one window and one prompt."""
+def _run_method(
+    prepared: Prepared, text: Tensor, model: EcgTextModel, method: Method, settings: Settings, shared: dict[str, Tensor]
+) -> Maps:
+    """Run a method that runs the model itself, on one window and one prompt; `shared` is the window's."""
     x, fill, valid, scale = (
         torch.from_numpy(array).to(model.device)
         for array in (prepared.x, prepared.fill, prepared.valid, prepared.scale)
@@ -198,6 +204,7 @@ def _run_method(prepared: Prepared, text: Tensor, model: EcgTextModel, method: M
         settings.layer,
         settings.seed,
         settings.batch,
+        shared=shared,
     )
     function = method.bind(settings.options)
     if method.family == "signal":

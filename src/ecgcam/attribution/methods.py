@@ -93,7 +93,8 @@ class Method:
     function : str
         ``module:function``, imported when used.
     family : str
-        ``cam``: (A, G) -> cells.
+        ``cam``: (A, G) -> cells; ``rerun``: cells of each lead-masked signal by running the model again; ``signal``: a map of
+        the whole window, sample by sample.
     needs : tuple of str
         What the function is handed: ``activations``, ``gradients``, ``seed``.
     passes : str
@@ -108,6 +109,9 @@ class Method:
         Keywords of the function that the caller may set.
     signed : bool
         Whether the map keeps its sign; otherwise relu is taken.
+    contrast : bool
+        Whether the score is held against foils even where none are given: the vocabulary's nearest findings. Its options
+        are the score's, not the function's.
     """
 
     name: str
@@ -120,6 +124,7 @@ class Method:
     misleads: str
     options: tuple[Option, ...] = ()
     signed: bool = False
+    contrast: bool = False
 
     def row(self) -> dict[str, Any]:
         """Return the method's line in ``ecgcam methods``."""
@@ -158,12 +163,29 @@ class Method:
     def bind(self, options: Mapping[str, object], seed: int = 0) -> Callable[..., Any]:
         """Import the function, with its options, and the seed where it needs one, filled in."""
         drawn = {"seed": seed} if "seed" in self.needs else {}
-        return partial(self.load(), **self.complete(options), **drawn)
+        own = {} if self.contrast else self.complete(options)
+        return partial(self.load(), **own, **drawn)
 
 
 _CENTRE = "Take each channel's mean over the cells off first."
 _SIGN = "The sign follows the correlation of the cells with the sum over channels of G x A; no correlation, no map."
 _AGNOSTIC = "Shows what the layer responds to most, whatever the prompt; prompts change its sign at most."
+
+_FLAT = (
+    "A softmax of cosines (all within 2 of each other) hardly tells channels apart: the map is then close to the mean "
+    "activation, whatever the prompt; see weights=increase."
+)
+_SOFT_MASK = (
+    "A mask scales the ECG from sample to sample, which bends its waves; the least response of a channel counts as "
+    "absence even where it is strong."
+)
+_WEIGHTS = Option(
+    "weights",
+    str,
+    "softmax",
+    "Of the channels: softmax of the increases, or the increases.",
+    choices=("softmax", "increase"),
+)
 
 METHODS = {
     method.name: method
@@ -175,6 +197,19 @@ METHODS = {
             formula="cells_k = sum_c w_c A_ck, w_c = mean_k G_ck",
             misleads="The mean gradient stands for every cell: where a channel helps at one moment and hurts at another, "
             "the map can mark moments that the score does not use.",
+        ),
+        Method(
+            name="finer-cam",
+            function="ecgcam.attribution.cam:grad_cam",
+            paper="Zhang et al. 2025, section 3.2",
+            formula="Grad-CAM of the score s_t - gamma x mean_f s_f, t the prompt and f its foils",
+            misleads="The foils decide what is left: without --against they are the findings whose prompts are embedded nearest, "
+            "which need not be what a reader would compare it with. Scores and gains are differences.",
+            options=(
+                Option("gamma", float, 0.6, "how much of the foils' mean score is taken off", least=0.0),
+                Option("nearest", int, 3, "foils taken from the vocabulary without --against", least=1),
+            ),
+            contrast=True,
         ),
         Method(
             name="hires-cam",
@@ -267,6 +302,121 @@ METHODS = {
             formula="cells_k = sum_c w_c A_ck, w_c uniform in [-1, 1], drawn once from the seed, the same for every signal",
             misleads="Always: a control. A method whose maps score no better than this one's shows the layer's responses, "
             "not the prompt's evidence.",
+        ),
+        Method(
+            name="score-cam",
+            function="ecgcam.attribution.rerun:score_cam",
+            family="rerun",
+            needs=("activations", "scores"),
+            passes="1 F per lead and channel, for all prompts",
+            paper="Wang et al. 2020, algorithm 1",
+            formula="cells_k = sum_c w_c A_ck, w = softmax_c(score(fill + m_c (x - fill)) - score(fill)), "
+            "m_c = A_c laid on the samples, min-max to [0, 1] over the lead's valid samples; weights=increase: no softmax",
+            misleads=f"{_FLAT} {_SOFT_MASK}",
+            options=(_WEIGHTS,),
+        ),
+        Method(
+            name="ss-cam",
+            function="ecgcam.attribution.rerun:ss_cam",
+            family="rerun",
+            needs=("activations", "scores"),
+            passes="draws x (1 F per lead and channel), for all prompts",
+            paper="Wang et al. 2020 (SS-CAM), smoothing of activation maps",
+            formula="as score-cam, the increase averaged over masks m_c + n, n white noise of standard deviation `noise`",
+            misleads=f"{_FLAT} Noise on the mask is noise on the ECG, in proportion to its height: the paper's own 2 (for images) "
+            "leaves no heartbeat, and the weights then say how the model scores noise.",
+            options=(
+                _WEIGHTS,
+                Option("draws", int, 10, "Noisy masks for each lead and channel.", least=1),
+                Option("noise", float, 0.3, "Its standard deviation; the mask runs from 0 to 1.", least=0),
+            ),
+        ),
+        Method(
+            name="is-cam",
+            function="ecgcam.attribution.rerun:is_cam",
+            family="rerun",
+            needs=("activations", "scores"),
+            passes="steps x (1 F per lead and channel), for all prompts",
+            paper="Naidu et al. 2020",
+            formula="as score-cam, the increase averaged over masks (i / steps) m_c, i = 1..steps; torchcam adds the steps up "
+            "(factors of 1/N, 3/N, 6/N, ...), so that its last masks amplify the signal (N + 1) / 2 times",
+            misleads=f"{_FLAT} Half an ECG's height is a low-voltage ECG to the model, not half the evidence.",
+            options=(_WEIGHTS, Option("steps", int, 10, "Heights of the mask between 0 and 1.", least=1)),
+        ),
+        Method(
+            name="ablation-cam",
+            function="ecgcam.attribution.rerun:ablation_cam",
+            family="rerun",
+            needs=("activations", "scores"),
+            passes="1 F per lead, and 1 F from the target layer on per lead and channel, for all prompts",
+            paper="Desai and Ramaswamy 2020, section 3",
+            formula="cells_k = sum_c (y - y_c) / max(|y|, 1e-6) A_ck, y_c the score with channel c at 0 in every cell; the paper "
+            "divides by y, which turns every sign around where a similarity is negative. pytorch-grad-cam sets the channel to "
+            "-1e7 below the least activation instead of 0 where no activation is exactly 0",
+            misleads="Channels that stand in for each other each look idle. A lead whose own score is near 0 gets a very "
+            "large map: compare moments within a lead, not leads. At a layer without ReLU, 0 is no absence.",
+        ),
+        Method(
+            name="smooth-grad-cam++",
+            function="ecgcam.attribution.rerun:smooth_grad_cam_pp",
+            family="rerun",
+            needs=("activations", "gradients"),
+            passes="draws x (1 F + 1 B) per prompt",
+            paper="Omeiza et al. 2019, section 3",
+            formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(D1_ck), a_ck = D2_ck / (2 D2_ck + D3_ck sum_j A_cj); D1, D2, "
+            "D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept. The paper "
+            "prints D1 as the numerator of a (grad-cam++ has D2); torchcam takes the last draw's G for D1",
+            misleads="As grad-cam++. Noise as high as the small waves makes another ECG of it.",
+            options=(
+                Option("draws", int, 16, "Noisy signals for each lead.", least=1),
+                Option("noise", float, 0.5, "Its standard deviation, in robust spreads (1.4826 MAD) of the lead.", least=0),
+            ),
+        ),
+        Method(
+            name="occlusion",
+            function="ecgcam.attribution.perturbation:occlusion",
+            family="signal",
+            needs=("scores",),
+            passes="1 F per lead and stride, for all prompts",
+            paper="Zeiler and Fergus 2014",
+            formula="map_lt = mean over the windows that cover t of score(x) - score(x, lead l filled within the window); "
+            "padding is never filled",
+            misleads="Filling makes steps at the window's edges, which the model has never seen. A regular rhythm repeats itself: "
+            "with one beat hidden the others still say so, and no single window matters. Narrow windows undervalue slow waves.",
+            options=(
+                Option("window_ms", float, 200.0, "Width of the window.", above=0),
+                Option("stride_ms", float, 100.0, "From one window to the next; no wider than the window.", above=0),
+            ),
+            signed=True,
+        ),
+        Method(
+            name="lead-occlusion",
+            function="ecgcam.attribution.perturbation:lead_occlusion",
+            family="signal",
+            needs=("scores",),
+            passes="1 F per lead, for all prompts",
+            paper="leave one out; Zeiler and Fergus 2014 with a lead for a window",
+            formula="map_lt = score(x) - score(x without lead l), at each valid sample t",
+            misleads="Says nothing of moments. Leads repeat one another (III = II - I): each of two leads that say the same looks "
+            "needless, since the other remains; lead-shapley shares between them.",
+            signed=True,
+        ),
+        Method(
+            name="lead-shapley",
+            function="ecgcam.attribution.shapley:lead_shapley",
+            family="signal",
+            needs=("scores",),
+            passes="2^leads F up to 8 leads, else at most permutations x (leads - 1) + 2 F; for all prompts",
+            paper="Shapley 1953; Castro et al. 2009; pairs: Mitchell et al. 2022",
+            formula="phi_l = mean over orders of the leads of v(leads up to l) - v(leads before l), v(S) the score with the leads "
+            "outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l (score per "
+            "second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
+            misleads="Says nothing of moments. Most of the signals it runs have several leads filled, which the model may never "
+            "have seen. Sampled values within two standard errors of each other have no order.",
+            options=(
+                Option("permutations", int, 128, "Orders drawn for more than 8 leads; an even number.", least=4),
+            ),
+            signed=True,
         ),
     )
 }  # fmt: skip
