@@ -323,7 +323,7 @@ METHODS = {
             passes="draws x (1 F per lead and channel), for all prompts",
             paper="Wang et al. 2020 (SS-CAM), smoothing of activation maps",
             formula="as score-cam, the increase averaged over masks m_c + n, n white noise of standard deviation `noise`",
-            misleads=f"{_FLAT} Noise on the mask is noise on the ECG, in proportion to its height: the paper's own 2 (for images) "
+            misleads=f"{_FLAT} Noise on the mask is noise on the ECG, in proportion to its height: the paper's own 2 (of images) "
             "leaves no heartbeat, and the weights then say how the model scores noise.",
             options=(
                 _WEIGHTS,
@@ -363,9 +363,9 @@ METHODS = {
             needs=("activations", "gradients"),
             passes="draws x (1 F + 1 B) per prompt",
             paper="Omeiza et al. 2019, section 3",
-            formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(D1_ck), a_ck = D2_ck / (2 D2_ck + D3_ck sum_j A_cj); D1, D2, "
-            "D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept. The paper "
-            "prints D1 as the numerator of a (grad-cam++ has D2); torchcam takes the last draw's G for D1",
+            formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(D1_ck), a_ck = D2_ck / (2 D2_ck + D3_ck sum_j A_cj); D1, "
+            "D2, D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept. The "
+            "paper prints D1 as the numerator of a (grad-cam++ has D2); torchcam takes the last draw's G for D1",
             misleads="As grad-cam++. Noise as high as the small waves makes another ECG of it.",
             options=(
                 Option("draws", int, 16, "Noisy signals for each lead.", least=1),
@@ -381,8 +381,9 @@ METHODS = {
             paper="Zeiler and Fergus 2014",
             formula="map_lt = mean over the windows that cover t of score(x) - score(x, lead l filled within the window); "
             "padding is never filled",
-            misleads="Filling makes steps at the window's edges, which the model has never seen. A regular rhythm repeats itself: "
-            "with one beat hidden the others still say so, and no single window matters. Narrow windows undervalue slow waves.",
+            misleads="Filling makes steps at the window's edges, which the model has never seen. A regular rhythm repeats "
+            "itself: with one beat hidden the others still say so, and no single window matters. Narrow "
+            "windows undervalue slow waves.",
             options=(
                 Option("window_ms", float, 200.0, "Width of the window.", above=0),
                 Option("stride_ms", float, 100.0, "From one window to the next; no wider than the window.", above=0),
@@ -397,8 +398,8 @@ METHODS = {
             passes="1 F per lead, for all prompts",
             paper="leave one out; Zeiler and Fergus 2014 with a lead for a window",
             formula="map_lt = score(x) - score(x without lead l), at each valid sample t",
-            misleads="Says nothing of moments. Leads repeat one another (III = II - I): each of two leads that say the same looks "
-            "needless, since the other remains; lead-shapley shares between them.",
+            misleads="Says nothing of moments. Leads repeat one another (III = II - I): each of two leads that say the same "
+            "looks needless, since the other remains; lead-shapley shares between them.",
             signed=True,
         ),
         Method(
@@ -408,9 +409,9 @@ METHODS = {
             needs=("scores",),
             passes="2^leads F up to 8 leads, else at most permutations x (leads - 1) + 2 F; for all prompts",
             paper="Shapley 1953; Castro et al. 2009; pairs: Mitchell et al. 2022",
-            formula="phi_l = mean over orders of the leads of v(leads up to l) - v(leads before l), v(S) the score with the leads "
-            "outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l (score per "
-            "second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
+            formula="phi_l = mean over orders of the leads of v(leads up to l) - v(leads before l), v(S) the score with the "
+            "leads outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l (score "
+            "per second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
             misleads="Says nothing of moments. Most of the signals it runs have several leads filled, which the model may never "
             "have seen. Sampled values within two standard errors of each other have no order.",
             options=(
