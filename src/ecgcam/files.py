@@ -45,8 +45,7 @@ def check_writable(folder: Path) -> None:
     """Raise `EcgcamError` unless files can be made in `folder`, or in its nearest existing parent; leave no trace."""
     try:
         existing = folder.absolute()
-        # A link that leads nowhere is in the way as much as a file.
-        while not os.path.lexists(existing) and existing != existing.parent:
+        while not _is_there(existing) and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
             raise EcgcamError(f"{folder}: cannot write here, {existing} is not a folder; choose another with --out")
@@ -56,6 +55,15 @@ def check_writable(folder: Path) -> None:
         raise EcgcamError(
             f"{folder}: cannot write here ({error.strerror or error}); choose another folder with --out"
         ) from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything is at `path`: a link that leads nowhere is in the way as much as a file."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def plain_mode(mode: int) -> int:

@@ -1,0 +1,216 @@
+"""A folder of results appears whole or not at all, and takes away only what is ours."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecgcam import render, store
+from ecgcam.errors import EcgcamError
+from ecgcam.explanation import Explanation
+from ecgcam.files import atomic, check_writable
+from ecgcam.store import write_result
+from tests.handmade import explanation
+
+FILES = ["explanation.npz", "lead-I.png", "lead-V1.png", "page.png", "summary.json"]
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its content and every folder, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of one byte: what is tested is where they go."""
+
+    def draw(explanation: Explanation, folder: Path, scale: str) -> None:
+        for name in (*(f"lead-{lead}.png" for lead in explanation.leads), "page.png"):
+            (folder / name).write_bytes(scale[:1].encode())
+
+    monkeypatch.setattr(store, "_draw", draw)
+
+
+def test_everything_is_written(tmp_path: Path) -> None:
+    folder = tmp_path / "out/rec/atrial-fibrillation"
+    summary = write_result(explanation(), folder)
+    assert sorted(p.name for p in folder.iterdir()) == FILES
+    assert [p.name for p in (tmp_path / "out/rec").iterdir()] == ["atrial-fibrillation"]
+    assert all((folder / name).read_bytes()[:4] == b"\x89PNG" for name in FILES if name.endswith("png"))
+    assert summary == explanation().summary() | {"out": str(folder)}
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == summary
+    assert Explanation.load(folder).meta == explanation().meta
+
+
+def test_results_have_ordinary_permissions(tmp_path: Path, quick: None) -> None:
+    write_result(explanation(), tmp_path / "out/r/s")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for path in [tmp_path / "out/r/s", *(tmp_path / "out/r/s").iterdir()]:
+        like = tmp_path / ("folder" if path.is_dir() else "file")
+        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(like.stat().st_mode), path
+
+
+@pytest.mark.parametrize(
+    ("png", "npz", "files"),
+    [(False, True, ["explanation.npz", "summary.json"]), (True, False, FILES[1:]), (False, False, ["summary.json"])],
+)
+def test_pictures_and_arrays_can_be_left_out(
+    tmp_path: Path, quick: None, png: bool, npz: bool, files: list[str]
+) -> None:
+    write_result(explanation(), tmp_path / "s", png=png, npz=npz)
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == files
+
+
+def test_the_slug_of_prompts_told_apart_is_that_of_the_folder(tmp_path: Path, quick: None) -> None:
+    summary = write_result(explanation(), tmp_path / "af-12345678", slug="af-12345678")
+    assert summary["slug"] == "af-12345678"
+    assert json.loads((tmp_path / "af-12345678/summary.json").read_text())["slug"] == "af-12345678"
+
+
+class UnpluggedError(Exception):
+    """Not one of ours: whatever goes wrong must leave nothing."""
+
+
+@pytest.mark.parametrize("error", [UnpluggedError(), OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_failure_while_drawing_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, error: BaseException, earlier: bool
+) -> None:
+    folder = tmp_path / "out/rec/s"
+    if earlier:
+        write_result(explanation(), folder, scale="raw")
+    before = tree(tmp_path)
+
+    def pictures(*_: object) -> object:
+        yield "lead-I.png", render.strip(explanation(), "I")
+        raise error
+
+    monkeypatch.undo()
+    monkeypatch.setattr(render, "pictures", pictures)
+    with pytest.raises(EcgcamError if isinstance(error, OSError) else type(error)) as raised:
+        write_result(explanation(text="another"), folder)
+    assert tree(tmp_path) == before
+    if isinstance(error, OSError):
+        assert str(raised.value) == f"{folder}: cannot be written (No space left on device); nothing of it was kept"
+
+
+def test_folders_that_hold_other_results_survive_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    write_result(explanation(), tmp_path / "out/rec/one")
+    before = tree(tmp_path)
+
+    def draw(*_: object) -> None:
+        raise UnpluggedError
+
+    monkeypatch.setattr(store, "_draw", draw)
+    with pytest.raises(UnpluggedError):
+        write_result(explanation(), tmp_path / "out/rec/two")
+    assert tree(tmp_path) == before
+
+
+def test_an_earlier_result_gives_way_and_strangers_stay(tmp_path: Path, quick: None) -> None:
+    folder = tmp_path / "s"
+    write_result(explanation(leads=("II", "V6")), folder, scale="raw")
+    for name in ("notes.txt", "lead-notes.png", ".hidden"):
+        (folder / name).write_text("mine")
+    (folder / "w00010.000").mkdir()
+    write_result(explanation(), folder)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [*FILES, "notes.txt", "lead-notes.png", ".hidden", "w00010.000"]
+    )
+    assert (folder / "lead-I.png").read_bytes() == b"e"  # drawn anew
+    assert (folder / "lead-notes.png").read_text() == "mine"
+    # Without pictures, the earlier ones would show something else than the new arrays.
+    write_result(explanation(), folder, png=False)
+    assert not (folder / "page.png").exists()
+    assert not (folder / "lead-I.png").exists()
+
+
+def test_an_earlier_result_comes_back_if_the_new_one_cannot_take_its_place(tmp_path: Path, quick: None) -> None:
+    """A folder of the name of a picture cannot be replaced by it."""
+    folder = tmp_path / "s"
+    write_result(explanation(), folder, scale="raw")
+    (folder / "lead-V1.png").unlink()
+    (folder / "lead-V1.png").mkdir()
+    (folder / "lead-V1.png/mine").touch()
+    before = tree(tmp_path)
+    with pytest.raises(EcgcamError, match=r"s: cannot be written \(Is a directory\)"):
+        write_result(explanation(text="new"), folder)
+    assert tree(tmp_path) == before
+
+
+def test_a_result_behind_a_link_is_exchanged_where_it_is(tmp_path: Path, quick: None) -> None:
+    write_result(explanation(), tmp_path / "real", scale="raw")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_result(explanation(), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real/page.png").read_bytes() == b"e"
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == FILES
+
+
+def test_what_is_not_finite_is_not_written(tmp_path: Path, quick: None) -> None:
+    with pytest.raises(EcgcamError, match="not a finite number"):
+        write_result(explanation(score=float("nan")), tmp_path / "out/s", npz=False, png=False)
+    assert tree(tmp_path) == {}
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path, quick: None) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file/rec/s", tmp_path / "file"):
+        with pytest.raises(EcgcamError, match="cannot be written"):
+            write_result(explanation(), folder)
+    assert tree(tmp_path) == {"file": b"mine"}
+
+
+# Files
+
+
+def test_atomic_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("one")
+        assert temporary.suffix == ".txt"
+        assert not path.exists()
+    assert tree(tmp_path) == {"a.txt": b"one"}
+
+    def fail() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("two")
+            raise UnpluggedError
+
+    with pytest.raises(UnpluggedError):
+        fail()
+    assert tree(tmp_path) == {"a.txt": b"one"}
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (lambda tmp: tmp / "file", "is not a folder"),
+        (lambda tmp: tmp / "file/below/it", "is not a folder"),
+        (lambda tmp: tmp / "nowhere/below", "is not a folder"),
+        (lambda _: Path("/proc/ecgcam"), "cannot write here"),
+        (lambda tmp: tmp / ("x" * 300) / "y", "cannot write here"),
+    ],
+)
+def test_where_nothing_can_be_written(tmp_path: Path, place: Callable[[Path], Path], says: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    before = tree(tmp_path)
+    with pytest.raises(EcgcamError, match=says) as error:
+        check_writable(place(tmp_path))
+    assert str(error.value).startswith(f"{place(tmp_path)}: ")
+    assert str(error.value).endswith("with --out")
+    assert tree(tmp_path) == before
+
+
+def test_looking_whether_a_folder_can_be_written_leaves_no_trace(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a/b/c")
+    check_writable(tmp_path)
+    assert tree(tmp_path) == {}

@@ -1,0 +1,156 @@
+"""From what a user names to recordings, and where their results go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgcam.batch.reading import Reading
+from ecgcam.batch.worklist import Item, destinations, refuse_existing, refuse_obstructed, slugs, worklist
+from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import InputSpec
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_files_and_stems_keep_their_own_name() -> None:
+    items = worklist(["a/one.dat", "b/two.hea", "three", "four.v2", "x/five.NPY"])
+    assert [item.name for item in items] == ["one", "two", "three", "four.v2", "five"]
+    assert items[0] == Item(Path("a/one.dat"), "one")
+
+
+def test_a_folder_keeps_relative_paths_and_skips_what_is_no_recording(tmp_path: Path) -> None:
+    touch(
+        tmp_path, "a.hea", "a.dat", "sub/a.hea", "sub/a.mat", "sub/deep/b.npy", "alone.mat", "orphan.dat", "notes.txt",
+        "af-7.hea", "af-7-truth.npz", "out/a/af/explanation.npz", ".cache/hidden.npy", "sub/._a.hea",
+    )  # fmt: skip
+    items = worklist([str(tmp_path)])
+    assert [item.name for item in items] == ["a", "af-7", "alone", "sub/a", "sub/deep/b"]
+    assert [str(item.path.relative_to(tmp_path)) for item in items] == [
+        "a.hea", "af-7.hea", "alone.mat", "sub/a.hea", "sub/deep/b.npy",
+    ]  # fmt: skip
+
+
+def test_an_array_beside_a_header_of_its_name_is_not_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a.hea", "a.npy")
+    with pytest.raises(EcgcamError, match=r"would share the folder 'a'"):
+        worklist([str(tmp_path)])
+
+
+def test_a_list_on_stdin(tmp_path: Path) -> None:
+    touch(tmp_path, "folder/b.npy")
+    lines = ["x/a.dat\n", "\n", f"  {tmp_path / 'folder'}  \n", "c\r\n"]
+    assert [item.name for item in worklist(["-", "d"], lines)] == ["a", "b", "c", "d"]
+
+    def broken() -> Iterator[str]:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        yield ""
+
+    with pytest.raises(EcgcamError, match="is not UTF-8 text"):
+        worklist(["-"], broken())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "stdin", "says"),
+    [
+        ([], [], "no recording named"),
+        (["-"], ["\n"], "no recording named"),
+        (["-"], None, "no recording named"),  # standard input is closed
+        ([""], [], "a blank name"),
+        (["a.dat", " "], [], "a blank name"),
+        (["a/rec.dat", "b/rec.hea"], [], "b/rec.hea: its results would share the folder 'rec' with those of a/rec.dat"),
+        (["rec.dat", "rec.npy"], [], "share the folder 'rec'"),
+        (["a.dat", "-"], ["a.dat\n"], "a.dat: named twice"),
+        (["caf\udce9.dat"], [], "its name is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_lists_that_are_refused(inputs: list[str], stdin: list[str] | None, says: str) -> None:
+    with pytest.raises(EcgcamError) as error:
+        worklist(inputs, stdin)
+    assert says in str(error.value)
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "orphan.dat", "a.txt", "x/explanation.npz")
+    with pytest.raises(EcgcamError, match="holds no recording"):
+        worklist([str(tmp_path)])
+
+
+def test_prompts_that_would_share_a_folder_are_told_apart() -> None:
+    got = slugs(["A.F.", "a f", "LBBB"])
+    assert got["LBBB"] == "lbbb"
+    assert got["A.F."][:4] == got["a f"][:4] == "a-f-"
+    assert len(set(got.values())) == 3
+    assert [len(slug) for slug in got.values()] == [12, 12, 4]
+
+
+def test_destinations() -> None:
+    got = destinations([Item(Path("x"), "sub/x"), Item(Path("y"), "y")], ["AF", "b"], Path("out"))
+    assert got[("sub/x", "AF")] == Path("out/sub/x/af")
+    assert len(set(got.values())) == 4
+
+
+@pytest.mark.parametrize("name", ["explanation.npz", "summary.json", "w00010.000/summary.json"])
+def test_existing_results_are_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "rec/af"
+    refuse_existing([folder])
+    touch(folder, "notes.txt", "page.png")
+    refuse_existing([folder])
+    touch(folder, name)
+    with pytest.raises(
+        EcgcamError, match="holds a result already; write over it with --force, or choose another --out"
+    ):
+        refuse_existing([tmp_path / "rec/other", folder])
+
+
+def test_files_in_the_way_are_refused_wherever_they_lie(tmp_path: Path) -> None:
+    folder = tmp_path / "rec/af"
+    refuse_obstructed([folder])
+    touch(tmp_path, "rec")
+    with pytest.raises(EcgcamError, match=r"rec: is a file where a folder of results belongs"):
+        refuse_obstructed([tmp_path / "other/af", folder])
+    (tmp_path / "rec").unlink()
+    touch(tmp_path, "rec/af")
+    with pytest.raises(EcgcamError, match=r"rec/af: is a file"):
+        refuse_obstructed([folder])
+
+
+@pytest.mark.parametrize(
+    ("reading", "says"),
+    [
+        (Reading(fs=0), "--fs 0: not possible for an ECG"),
+        (Reading(start=-1), "--start -1"),
+        (Reading(start=float("nan")), "--start nan"),
+        (Reading(seconds=0), "--seconds 0: must be a positive number"),
+        (Reading(all_windows=True, hop=-2), "--hop -2: must be a positive number"),
+        (Reading(hop=2), "--hop 2: is the step of --all, which is not given; add --all"),
+    ],
+)
+def test_flags_that_are_wrong_whatever_the_recording(reading: Reading, says: str) -> None:
+    with pytest.raises(EcgcamError) as error:
+        reading.check_flags()
+    assert says in str(error.value)
+    Reading(500, ("I",), 1.0, 2.0, True, 3.0).check_flags()
+
+
+def test_records_are_read_under_the_name_of_their_results(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.sin(np.arange(6000) / 20)[None])
+    reading = Reading(fs=250, lead_names=("V1",), all_windows=True, hop=5.0, start=2.0)
+    item = Item(tmp_path / "a.npy", "sub/a")
+    spec = InputSpec(fs=250, seconds=10)
+    record = reading.record(item, spec)
+    assert record.name == "sub/a"
+    assert reading.starts(record, spec) == [2.0, 7.0, 12.0, 14.0]
+    assert reading.window(record, spec, 7.0).start == 7.0
+    reading.check(item, spec)
+    with pytest.raises(EcgcamError, match="sub/a: --start 99 lies outside the recording, which lasts 24 s"):
+        Reading(fs=250, lead_names=("V1",), start=99).check(item, spec)
+    with pytest.raises(EcgcamError, match="no lead is common"):
+        reading.check(item, InputSpec(fs=250, seconds=10, leads=("I", "II")))
