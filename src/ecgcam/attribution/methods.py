@@ -410,14 +410,62 @@ METHODS = {
             passes="2^leads F up to 8 leads, else at most permutations x (leads - 1) + 2 F; for all prompts",
             paper="Shapley 1953; Castro et al. 2009; pairs: Mitchell et al. 2022",
             formula="phi_l = mean over orders of the leads of v(leads up to l) - v(leads before l), v(S) the score with the "
-            "leads outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l (score "
-            "per second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
+            "leads outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l "
+            "(score per second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
             misleads="Says nothing of moments. Most of the signals it runs have several leads filled, which the model may never "
             "have seen. Sampled values within two standard errors of each other have no order.",
             options=(
                 Option("permutations", int, 128, "Orders drawn for more than 8 leads; an even number.", least=4),
             ),
             signed=True,
+        ),
+        Method(
+            name="attention-rollout",
+            function="ecgcam.attribution.attention:attention_rollout",
+            family="rerun",
+            needs=("attention",),
+            passes="1 F",
+            paper="Abnar and Zuidema 2020, section 3",
+            formula="cells_k = mean_q R_qk (a class token's row where there is one), R = M_B ... M_1, "
+            "M_b = (mean of block b's heads + I) / 2, rows of sum 1",
+            misleads="No prompt has a part in it, so it cannot say what speaks for one. It follows where tokens are looked at, "
+            "not what is taken from them: values, feed-forward layers and signs are left out. Read by the mean of the tokens, "
+            "as MERL's ViT is, it tends to be flat.",
+        ),
+        Method(
+            name="chefer",
+            function="ecgcam.attribution.attention:chefer",
+            family="rerun",
+            needs=("attention", "gradients"),
+            passes="1 F + 1 B per prompt",
+            paper="Chefer, Gur and Wolf 2021 (generic attention-model explainability), equations 5 and 6",
+            formula="cells_k = mean_q (R - I)_qk (a class token's row where there is one), R <- R + mean_h (G_b x A_b)^+ R "
+            "over the blocks b from R = I, G_b = d score / d A_b",
+            misleads="What lowers the score is dropped at every block, so the map never shows evidence against the prompt. "
+            "Residual connections count as they are; feed-forward layers are not followed.",
+        ),
+        Method(
+            name="legrad",
+            function="ecgcam.attribution.attention:legrad",
+            family="rerun",
+            needs=("attention", "gradients"),
+            passes="1 F + 1 B through one block per block and prompt",
+            paper="Bousselham et al. 2025 (ICCV), section 3",
+            formula="cells_k = mean over blocks b, heads h and queries q of (d s_b / d A_b,hqk)^+, s_b the score of block b's "
+            "tokens read as the last block's are (of a network that reads their mean: mean, normalisation, projection)",
+            misleads="Says where more attention would raise the score, not where there is attention: a cell that is not looked "
+            "at can light up. Early blocks' tokens are scored by a readout that was trained on the last block's.",
+        ),
+        Method(
+            name="attention-pool",
+            function="ecgcam.attribution.attention:attention_pool",
+            family="rerun",
+            needs=("attention",),
+            passes="1 F",
+            paper="the pooling of Radford et al. 2021, section 2.4",
+            formula="cells_k = mean_h a_hk, a the pooling query's weights, that of its own token left out",
+            misleads="No prompt has a part in it: every prompt gets the same map. A weight says how much of a cell is read, not "
+            "what for; cells are wide, and hold what earlier layers brought there from elsewhere.",
         ),
     )
 }  # fmt: skip
