@@ -193,6 +193,44 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
     return cells * where.step if cells else None
 
 
+def outputs_of(model: EcgTextModel, x: Tensor, paths: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+    """Run signals (N, L, T) and return their embeddings (N, D) and what the modules at `paths` gave.
+
+    Where gradients are on, the graph begins at the first of them: nothing before it wants one. Call within `frozen`.
+
+    Raises
+    ------
+    EcgcamError
+        If one of the modules does not run exactly once, or gives no tensor.
+    """
+    heard: dict[str, list[Tensor]] = {path: [] for path in paths}
+    with ExitStack() as hooks:
+        for path, outputs in heard.items():
+            hooks.enter_context(_listening(model.network.get_submodule(path), path, outputs))
+        embeddings = model.encode_signal(x.detach())
+    for path, outputs in heard.items():
+        _need_one_run(outputs, path, model)
+    return embeddings, [outputs[0] for outputs in heard.values()]
+
+
+@contextmanager
+def _listening(module: nn.Module, path: str, outputs: list[Tensor]) -> Iterator[None]:
+    """Let `outputs` receive what a module gives; the rest of the network gets a copy, safe from operations in place."""
+
+    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise EcgcamError(f"{path}: gives a {type(output).__name__}, not a tensor")
+        wanted = torch.is_grad_enabled() and not output.requires_grad
+        outputs.append(output.detach().requires_grad_() if wanted else output)
+        return outputs[-1].clone()
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def output_shapes(network: nn.Module, paths: Sequence[str], x: Tensor) -> dict[str, tuple[int, ...]]:
     """Return the shape of what each module gives for signals `x` (N, L, T); on the ``meta`` device it costs nothing."""
     shapes: dict[str, tuple[int, ...]] = {}

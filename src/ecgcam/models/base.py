@@ -58,12 +58,16 @@ class EcgTextModel:
 
     def encode_signal(self, x: Tensor) -> Tensor:
         """Return joint embeddings (B, D) of signals (B, leads, T) in model space and lead order; unit length if cosine."""
-        return self._finish(self.network(x))
+        return self.finish(self.network(x))
+
+    def finish(self, embedding: Tensor) -> Tensor:
+        """Return joint embeddings as the score takes them, from what the network gives: unit length if it is a cosine."""
+        return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Return joint embeddings (P, D) of prompts; unit length if the score is a cosine."""
         with torch.no_grad():
-            return self._finish(self.text.encode(texts)).to(self.device)
+            return self.finish(self.text.encode(texts)).to(self.device)
 
     def layer(self, path: str | None = None) -> tuple[nn.Module, LayerSpec]:
         """Return a layer (default: the model's target layer) and where its cells are.
@@ -81,6 +85,3 @@ class EcgTextModel:
         if key not in self._remembered:
             self._remembered[key] = compute()
         return cast("Remembered", self._remembered[key])
-
-    def _finish(self, embedding: Tensor) -> Tensor:
-        return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding

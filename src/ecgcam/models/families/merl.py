@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
+from ecgcam.models.attends import AttentionPooling, SelfAttention
 
 JOINT_WIDTH = 256
 TEXT_WIDTH = 768
@@ -108,6 +109,7 @@ class SingleQueryAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.zeros(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
+        self.attend = nn.Softmax(dim=-1)
         self.heads = heads
 
     def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
@@ -118,7 +120,7 @@ class SingleQueryAttention(nn.Module):
         split = (self.heads, -1, query.shape[-1])
         q = (query.double() @ to_q.T + q_bias).reshape(len(query), self.heads, -1)
         moved = torch.einsum("bhd,hdw->bhw", q, to_k.reshape(split))
-        seen = (moved @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(dim=-1) @ tokens
+        seen = self.attend(moved @ tokens.transpose(1, 2) * q.shape[-1] ** -0.5) @ tokens
         values = torch.einsum("bhw,hdw->bhd", seen, to_v.reshape(split))
         out: Tensor = self.out_proj((values.flatten(1) + v_bias).to(kind))
         return out
@@ -244,6 +246,10 @@ class ViTEncoder(nn.Module):
         tokens = tokens + self.pos_embedding
         for i in range(self.depth):
             tokens = self.get_submodule(f"block{i}")(tokens)
+        return self.readout(tokens)
+
+    def readout(self, tokens: Tensor) -> Tensor:
+        """Return the normalised mean (B, W) of tokens (B, N, W)."""
         out: Tensor = self.norm(tokens.mean(dim=1))
         return out
 
@@ -298,6 +304,10 @@ class MerlResNet(MerlNetwork):
         embedded: Tensor = self.att_pool_head(self.downconv(self.ecg_encoder(x)))
         return embedded
 
+    def attention_pooling(self) -> AttentionPooling:
+        """Say where the head's weights are; the query's own token comes first."""
+        return AttentionPooling("att_pool_head.mhsa.attend", f"ecg_encoder.layer{self.ecg_encoder.stages}", skip=1)
+
 
 class MerlViT(MerlNetwork):
     """MERL with a ViT: encoder (mean token, normalised) -> `proj_e`."""
@@ -316,6 +326,16 @@ class MerlViT(MerlNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint embedding, before L2."""
         embedded: Tensor = self.proj_e(self.ecg_encoder(x))
+        return embedded
+
+    def self_attention(self) -> SelfAttention:
+        """Say where each block's attention is; the tokens are the patches, and their mean is read."""
+        blocks = tuple(f"ecg_encoder.block{i}" for i in range(self.ecg_encoder.depth))
+        return SelfAttention(tuple(f"{block}.attn.fn.attend" for block in blocks), blocks, blocks[-1])
+
+    def readout(self, tokens: Tensor) -> Tensor:
+        """Return the joint embedding, before L2, of tokens (B, N, W)."""
+        embedded: Tensor = self.proj_e(self.ecg_encoder.readout(tokens))
         return embedded
 
 
