@@ -395,3 +395,22 @@ def test_finer_cam_is_grad_cam_of_the_score_less_the_nearest_findings(mini: EcgT
     (plain,) = ecgcam.explain(record, [AF], mini, against=(NORMAL,), gradient=None)
     np.testing.assert_allclose(one.map_cells, plain.map_cells, atol=1e-6)
     assert one.meta["options"] == {"gamma": 1.0, "nearest": 3}
+
+
+def test_several_layers_are_averaged(mini: EcgTextModel, record: Record) -> None:
+    paths = ["signal.stages.0", "signal.stages.1"]
+    (got,) = ecgcam.explain(record, [AF], mini, layer=",".join(paths), gradient=None)
+    singles = [ecgcam.explain(record, [AF], mini, layer=path, gradient=None)[0] for path in paths]
+    assert got.meta["layer"] == "signal.stages.0,signal.stages.1"
+    assert got.map_cells.shape == (12, 625)
+    assert got.meta["cell_step_ms"] == 16.0
+    assert got.meta["cell_width_ms"] == max(single.meta["cell_width_ms"] for single in singles)
+    # At the coarse layer's own centres both are read off as they are.
+    fine, coarse = (single.map_cells / np.abs(single.map_cells).max() for single in singles)
+    want = (fine[:, ::2] + coarse) / 2
+    np.testing.assert_allclose(got.map_cells[:, ::2], want, atol=1e-5)
+    assert got.score == pytest.approx(singles[0].score, abs=1e-6)
+    with pytest.raises(ecgcam.EcgcamError, match="several are averaged by CAM methods only"):
+        ecgcam.explain(record, [AF], mini, layer=",".join(paths), method="occlusion")
+    with pytest.raises(ecgcam.EcgcamError, match="nowhere"):
+        ecgcam.explain(record, [AF], mini, layer="signal.stages.0,nowhere")

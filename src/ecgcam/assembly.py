@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ecgcam.attribution.methods import Method
 from ecgcam.attribution.smoothing import smooth
 from ecgcam.explanation import FORMAT, Explanation
 from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import InputSpec
+from ecgcam.models.spec import InputSpec, LayerSpec
 from ecgcam.question import Question
 from ecgcam.records import Window
 from ecgcam.records.record import BoolArray, FloatArray
@@ -58,9 +59,10 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a method gave for one window and one prompt: cells (R, K), or values on samples (R, T); and facts to report."""
+    """What a method gave for one window and one prompt: cells (R, K) and their layer, or values on samples (R, T)."""
 
     cells: Tensor | None = None
+    layer: LayerSpec | None = None
     values: Tensor | None = None
     report: dict[str, Any] = field(default_factory=dict)
 
@@ -119,7 +121,7 @@ def assemble(
     `gradient` (leads, T) is in model space; `prompt` is the prompt's number.
     """
     window, text = prepared.window, question.prompts[prompt]
-    shown, cells, centres = _lay(maps, prepared, model, method, settings)
+    shown, cells, centres = _lay(maps, prepared, method)
     slope, smoothed = _per_millivolt(gradient, prepared, settings)
     similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
     asked = [text, *(foil for foil in question.foils[prompt] if foil not in {"mean", "empty"})]
@@ -154,21 +156,18 @@ def assemble(
     )
 
 
-def _lay(
-    maps: Maps, prepared: Prepared, model: EcgTextModel, method: Method, settings: Settings
-) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float64]]:
+def _lay(maps: Maps, prepared: Prepared, method: Method) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float64]]:
     """Return the map on samples (R, T), its cells before relu (R, K) and their centres (K,); K = 0 without cells."""
     window = prepared.window
-    if maps.cells is None:
-        if maps.values is None:
-            raise ValueError(f"{method.name} gave neither cells nor values")
+    if maps.cells is not None and maps.layer is not None:
+        cells = maps.cells.cpu().float().numpy()
+        values = lay_on_samples(cells if method.signed else np.maximum(cells, 0.0), maps.layer, window.signal.shape[1])
+        centres = window.start + cell_centres(cells.shape[1], maps.layer) / window.fs
+    elif maps.values is not None:
         values = maps.values.cpu().float().numpy()
         cells, centres = np.zeros((len(values), 0), np.float32), np.zeros(0)
     else:
-        _, layer = model.layer(settings.layer)
-        cells = maps.cells.cpu().float().numpy()
-        values = lay_on_samples(cells if method.signed else np.maximum(cells, 0.0), layer, window.signal.shape[1])
-        centres = window.start + cell_centres(cells.shape[1], layer) / window.fs
+        raise ValueError(f"{method.name} gave neither cells with their layer nor values")
     shown = values if method.signed else np.maximum(values, 0.0)
     return np.where(window.valid, shown, 0.0).astype(np.float32), cells, centres
 
@@ -194,12 +193,12 @@ def _meta(
     settings: Settings,
     warnings: list[str],
 ) -> dict[str, Any]:
-    path, layer = model.spec.layer_named(settings.layer)
+    paths = [path for path, _ in model.spec.layers_named(settings.layer)]
     per_sample = 1000.0 / window.fs
     step: float | None = None
     width: float | None = None
-    if maps.cells is not None:
-        step, width = layer.step, model.remember(("cell_width", path), lambda: cell_width(model, path))
+    if maps.layer is not None:
+        step, width = maps.layer.step, _width(model, paths)
     return {
         "format": FORMAT,
         "record": window.record.name,
@@ -207,7 +206,7 @@ def _meta(
         "method": method.name,
         "options": method.complete(settings.options),
         "report": maps.report,
-        "layer": path,
+        "layer": ",".join(paths),
         "mask": settings.mask or model.input.fill,
         "signed": method.signed,
         "model": model.name,
@@ -225,3 +224,9 @@ def _meta(
             "ecgcam": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
         },
     }  # fmt: skip
+
+
+def _width(model: EcgTextModel, paths: list[str]) -> float | None:
+    """Return how far a cell of the layers looks, in samples: as far as the one that looks furthest."""
+    widths = [model.remember(("cell_width", path), partial(cell_width, model, path)) for path in paths]
+    return max((width for width in widths if width is not None), default=None)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
-from ecgcam.attribution.capture import capture, input_gradient, score_signals
+from ecgcam.attribution.capture import Capture, capture, input_gradient, score_signals
+from ecgcam.attribution.cells import average_layers
 from ecgcam.attribution.methods import Method, method_named
 from ecgcam.attribution.problem import Problem
 from ecgcam.explanation import Explanation
@@ -150,14 +151,15 @@ def _explain_chunk(
     """Run one batch: every lead alone and the empty signal of each window, and the whole windows with their gradient."""
     embedded = question.directions
     signals = [_signals(prepared, whole=settings.gradient != "record").to(model.device) for _, prepared in chunk]
-    cells: list[Tensor] = []
+    layers = model.spec.layers_named(settings.layer)
+    batch = torch.cat(signals)
+    captured: list[Capture] = []
     if method.family == "cam":
-        captured = capture(
-            model, torch.cat(signals), embedded, settings.layer, method.bind(settings.options, settings.seed)
-        )
-        embeddings, scores, cells = captured.embeddings, captured.scores, captured.reduced
+        function = method.bind(settings.options, settings.seed)
+        captured = [capture(model, batch, embedded, path, function) for path, _ in layers]
+        embeddings, scores = captured[0].embeddings, captured[0].scores
     else:
-        embeddings, scores = score_signals(model, torch.cat(signals), embedded)
+        embeddings, scores = score_signals(model, batch, embedded)
     wholes: list[tuple[Tensor, Tensor]] = []
     gradients: list[Tensor | None] = [None] * len(chunk)
     if settings.gradient == "record":
@@ -176,9 +178,11 @@ def _explain_chunk(
         gradient = gradients[i]
         shared: dict[str, Tensor] = {}
         for p in range(len(question.prompts)):
-            maps = (
-                Maps(cells[p][alone]) if cells else _run_method(prepared, embedded[p], model, method, settings, shared)
-            )
+            if captured:
+                parts = [(one.reduced[p][alone], where) for one, (_, where) in zip(captured, layers, strict=True)]
+                maps = Maps(*(parts[0] if len(parts) == 1 else average_layers(parts)))
+            else:
+                maps = _run_method(prepared, embedded[p], model, method, settings, shared)
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
@@ -210,7 +214,8 @@ def _run_method(
     if method.family == "signal":
         return Maps(values=function(problem)[prepared.rows], report=problem.report)
     alone = torch.from_numpy(prepared.masked()).to(model.device)
-    return Maps(cells=function(problem, alone), report=problem.report)
+    _, where = model.layer(settings.layer)
+    return Maps(function(problem, alone), where, report=problem.report)
 
 
 def _signals(prepared: Prepared, whole: bool) -> Tensor:

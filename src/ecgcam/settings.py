@@ -29,7 +29,7 @@ class Settings:
     options : mapping
         The method's own options, as its row names them; the rest have their defaults.
     layer : str, optional
-        Module path of the target layer; default the model's.
+        Module path of the target layer, default the model's; several, separated by commas, are averaged.
     mask : str, optional
         What fills a masked lead; default the model's.
     gradient : str, optional
@@ -61,8 +61,12 @@ class Settings:
 
     def check(self, spec: ModelSpec) -> None:
         """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
-        method_named(self.method).complete(self.options)
-        spec.layer_named(self.layer)
+        method = method_named(self.method)
+        method.complete(self.options)
+        if len(spec.layers_named(self.layer)) > 1 and method.family != "cam":
+            raise EcgcamError(
+                f"--layer {self.layer}: {self.method} takes one layer; several are averaged by CAM methods only"
+            )
         if any(not foil.strip() for foil in self.against):
             raise EcgcamError("--against: a blank foil; give a prompt, or mean, or empty")
         if self.gradient is not None and self.gradient not in GRADIENTS:

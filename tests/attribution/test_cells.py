@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
 from ecgcam.attribution.capture import capture
-from ecgcam.attribution.cells import cell_centres, lay_on_samples, shortest_span, to_cells
+from ecgcam.attribution.cells import average_layers, cell_centres, lay_on_samples, shortest_span, to_cells
 from ecgcam.models.load import load_model
 from ecgcam.models.spec import LayerSpec
 
@@ -125,3 +125,15 @@ def test_the_bundled_models_cells_are_where_its_file_says(path: str) -> None:
     reached = torch.nonzero(first > 0).flatten().double()
     centre = (reached.min() + reached.max()) / 2 * layer.step + layer.offset
     assert abs(float(centre) - 1000) <= layer.step / 2
+
+
+def test_layers_are_averaged_on_the_finest_by_hand() -> None:
+    # Cells at samples 0, 2, 4, 6 and at 0, 4: the coarse layer reads 0, 0.5, 1, 1 there after division by its largest, 8.
+    fine = torch.tensor([[0.0, 2.0, 0.0, -4.0], [1.0, 0.0, 0.0, 0.0]])
+    coarse = torch.tensor([[0.0, 8.0], [4.0, 4.0]])
+    cells, layer = average_layers([(coarse, LayerSpec("BCT", 4, 0)), (fine, LayerSpec("BCT", 2, 0))])
+    want = torch.tensor([[0.0, 0.5 + 0.5, 1.0, 1.0 - 1.0], [0.25 + 0.5, 0.5, 0.5, 0.5]]) / 2
+    torch.testing.assert_close(cells, want)
+    assert layer.step == 2
+    silent, _ = average_layers([(coarse * 0, LayerSpec("BCT", 4, 0)), (fine * 0, LayerSpec("BCT", 2, 0))])
+    assert not silent.any()

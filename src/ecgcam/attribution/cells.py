@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from ecgcam.errors import EcgcamError
@@ -44,6 +47,25 @@ def lay_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray
     part = (position - left).astype(np.float32)
     laid: npt.NDArray[np.float32] = (cells[..., left] * (1 - part) + cells[..., right] * part).astype(np.float32)
     return laid
+
+
+def average_layers(parts: Sequence[tuple[Tensor, LayerSpec]]) -> tuple[Tensor, LayerSpec]:
+    """Average the cells (R, K_i) of several layers on the cells of the finest.
+
+    Each layer's cells are divided by their largest magnitude over all leads first, since layers differ in size but leads
+    must stay comparable, and read off at the finest layer's centres along straight lines.
+    """
+    cells, finest = min(parts, key=lambda part: part[1].step)
+    centres = cell_centres(cells.shape[-1], finest)
+    total = torch.zeros_like(cells)
+    for given, layer in parts:
+        largest = given.abs().max()
+        position = np.clip((centres - layer.offset) / layer.step, 0, given.shape[-1] - 1)
+        left = np.minimum(position.astype(int), max(given.shape[-1] - 2, 0))
+        right = np.minimum(left + 1, given.shape[-1] - 1)
+        part = torch.from_numpy(position - left).to(given)
+        total += (given[..., left] * (1 - part) + given[..., right] * part) / torch.where(largest > 0, largest, 1.0)
+    return total / len(parts), finest
 
 
 def shortest_span(response: Floats, share: float = 0.9) -> int:

@@ -48,7 +48,12 @@ def run(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", metavar="PATH", help="Target layer. [default: the model's]", show_default=False),
+        typer.Option(
+            "--layer",
+            metavar="PATH",
+            help="Target layer; several, separated by commas, are averaged. [default: the model's]",
+            show_default=False,
+        ),
     ] = None,
     mask: Annotated[
         str | None,

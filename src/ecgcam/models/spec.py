@@ -155,6 +155,10 @@ class ModelSpec:
             raise EcgcamError(f"--layer {path}: {self.name} declares {', '.join(self.layers)}; choose one of them")
         return path, self.layers[path]
 
+    def layers_named(self, paths: str | None = None) -> list[tuple[str, LayerSpec]]:
+        """Return several layers, their paths separated by commas (default: the target layer alone)."""
+        return [self.layer_named(path.strip()) for path in (self.layer if paths is None else paths).split(",")]
+
     def row(self) -> dict[str, Any]:
         """Return the model's line in ``ecgcam models list``."""
         return {
