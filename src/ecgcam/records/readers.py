@@ -53,10 +53,13 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
     """
     path = Path(path)
     check_rate(fs)
-    if path.is_dir():
-        raise EcgcamError(f"{path}: is a folder, not a recording")
-    reader = _reader(path)
-    return reader(path, fs, None if lead_names is None else tuple(lead_names))
+    try:
+        if path.is_dir():
+            raise EcgcamError(f"{path}: is a folder, not a recording; name a file in it")
+        reader = _reader(path)
+        return reader(path, fs, None if lead_names is None else tuple(lead_names))
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
 
 
 def check_rate(fs: float | None) -> None:

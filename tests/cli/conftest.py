@@ -1,0 +1,60 @@
+"""A command line run in this process, and recordings to run it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecgcam.cli.app import run
+from ecgcam.records.simulate import simulate, write
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def ecgcam(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line; arguments are made text."""
+
+    def call(*arguments: object) -> Result:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two simulated WFDB records with what comes with them: `af-7` (and its twin and truth) and `sub/normal-8`."""
+    folder = tmp_path_factory.mktemp("recordings")
+    write(simulate("af", 7), folder)
+    write(simulate("normal", 8), folder / "sub")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lead_v1(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One lead of a simulated recording, V1, as an array of 10 s at 500 Hz: the quickest thing to explain."""
+    path = tmp_path_factory.mktemp("array") / "v1.npy"
+    np.save(path, simulate("af", 7).signal[6])
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file with its content and every folder, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
