@@ -26,7 +26,7 @@ from ecgcam.records import CANONICAL_LEADS, Record
 from ecgcam.records.simulate import simulate
 
 Floats = npt.NDArray[np.float64]
-CAMS = [name for name, method in METHODS.items() if method.family == "cam"]
+CAMS = [name for name, method in METHODS.items() if method.family == "cam" and not method.contrast]
 EIGEN = ["eigen-cam", "eigen-grad-cam", "kpca-cam"]
 # Each method with its defaults, and those with options with others too.
 CASES: list[tuple[str, dict[str, object]]] = [
