@@ -71,6 +71,14 @@ def eigen_grad_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
     return _signed(_principal(_centred(G * A) if centre else G * A), A, G)
 
 
+def grad_cam_eigen(A: Tensor, G: Tensor) -> Tensor:
+    """X' v, v the first left singular vector of X_ck = (mean_k G_ck) A_ck less each channel's mean: eigen smoothing of Grad-CAM.
+
+    Defined by pytorch-grad-cam (eigen_smooth), no paper. Sign: see `_signed`.
+    """
+    return _signed(_principal(_centred(G.mean(dim=-1, keepdim=True) * A)), A, G)
+
+
 def kpca_cam(A: Tensor, G: Tensor, kernel: str = "sigmoid", gamma: float | None = None) -> Tensor:
     """sqrt(l) u, (l, u) the largest eigenpair of the centred kernel matrix of the cells: Karmani et al. 2024.
 

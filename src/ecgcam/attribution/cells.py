@@ -60,12 +60,19 @@ def average_layers(parts: Sequence[tuple[Tensor, LayerSpec]]) -> tuple[Tensor, L
     total = torch.zeros_like(cells)
     for given, layer in parts:
         largest = given.abs().max()
-        position = np.clip((centres - layer.offset) / layer.step, 0, given.shape[-1] - 1)
-        left = np.minimum(position.astype(int), max(given.shape[-1] - 2, 0))
-        right = np.minimum(left + 1, given.shape[-1] - 1)
-        part = torch.from_numpy(position - left).to(given)
-        total += (given[..., left] * (1 - part) + given[..., right] * part) / torch.where(largest > 0, largest, 1.0)
+        total += read_cells(given, (centres - layer.offset) / layer.step) / torch.where(largest > 0, largest, 1.0)
     return total / len(parts), finest
+
+
+def read_cells(cells: Tensor, position: npt.NDArray[np.float64]) -> Tensor:
+    """Read cells (..., K) at fractional numbers, along straight lines; the outer cells beyond the edges."""
+    last = cells.shape[-1] - 1
+    position = np.clip(position, 0, last)
+    left = np.minimum(position.astype(int), max(last - 1, 0))
+    right = np.minimum(left + 1, last)
+    part = torch.from_numpy(position - left).to(cells)
+    read: Tensor = cells[..., left] * (1 - part) + cells[..., right] * part
+    return read
 
 
 def shortest_span(response: Floats, share: float = 0.9) -> int:

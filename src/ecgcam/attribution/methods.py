@@ -187,6 +187,8 @@ _WEIGHTS = Option(
     choices=("softmax", "increase"),
 )
 
+_AROUND = ("grad-cam", "hires-cam", "grad-cam-elementwise", "grad-cam++", "xgrad-cam", "layer-cam")
+
 METHODS = {
     method.name: method
     for method in (
@@ -226,6 +228,31 @@ METHODS = {
             formula="cells_k = sum_c relu(G_ck A_ck)",
             misleads="What speaks against the prompt in one channel never offsets what speaks for it in another: "
             "cells look important that on balance are not.",
+        ),
+        Method(
+            name="grad-cam-eigen",
+            function="ecgcam.attribution.cam:grad_cam_eigen",
+            paper="defined by the software pytorch-grad-cam (eigen_smooth); no paper",
+            formula="cells = X' v, v the first left singular vector of X_ck = (mean_k G_ck) A_ck less each channel's mean",
+            misleads="Eigen smoothing looks cleaner because it drops what does not fit the strongest pattern over the cells: "
+            f"a lone abnormal beat among regular ones, for one. {_SIGN}",
+        ),
+        Method(
+            name="augmented",
+            function="ecgcam.attribution.augmentation:augmented",
+            family="rerun",
+            passes="draws x (1 F + 1 B) per prompt",
+            paper="test-time augmentation; as aug_smooth of the software pytorch-grad-cam, no paper",
+            formula="cells = mean over draws of the cells of `around` on the kept lead shifted by up to shift_ms (and back), "
+            "scaled by 1 - gain to 1 + gain above its fill, with noise; draw 0 changes nothing",
+            misleads="Steadier, not truer: what all draws share may be the model's habit. Long shifts blur moments.",
+            options=(
+                Option("around", str, "grad-cam", "The method that is averaged.", choices=_AROUND),
+                Option("draws", int, 8, "How many, the unchanged signal among them.", least=1),
+                Option("shift_ms", float, 20.0, "The largest shift in time.", least=0.0),
+                Option("gain", float, 0.1, "The largest change of size.", least=0.0),
+                Option("noise", float, 0.1, "Noise, in median absolute deviations of the lead.", least=0.0),
+            ),
         ),
         Method(
             name="grad-cam++",
