@@ -29,12 +29,12 @@ def test_files_and_stems_keep_their_own_name() -> None:
 def test_a_folder_keeps_relative_paths_and_skips_what_is_no_recording(tmp_path: Path) -> None:
     touch(
         tmp_path, "a.hea", "a.dat", "sub/a.hea", "sub/a.mat", "sub/deep/b.npy", "alone.mat", "orphan.dat", "notes.txt",
-        "af-7.hea", "af-7-truth.npz", "out/a/af/explanation.npz", ".cache/hidden.npy", "sub/._a.hea",
+        "af-7.hea", "af-7-twin.hea", "af-7-truth.npz", "out/a/af/explanation.npz", ".cache/hidden.npy", "sub/._a.hea",
     )  # fmt: skip
     items = worklist([str(tmp_path)])
-    assert [item.name for item in items] == ["a", "af-7", "alone", "sub/a", "sub/deep/b"]
+    assert [item.name for item in items] == ["a", "af-7", "af-7-twin", "alone", "sub/a", "sub/deep/b"]
     assert [str(item.path.relative_to(tmp_path)) for item in items] == [
-        "a.hea", "af-7.hea", "alone.mat", "sub/a.hea", "sub/deep/b.npy",
+        "a.hea", "af-7.hea", "af-7-twin.hea", "alone.mat", "sub/a.hea", "sub/deep/b.npy",
     ]  # fmt: skip
 
 

@@ -102,7 +102,8 @@ def _named(text: str) -> list[Item]:
 def _folder(folder: Path) -> list[Item]:
     """Recordings under a folder, without what is hidden: WFDB headers, and arrays. A `.mat` with a header is its header's."""
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    files = sorted(path for path in found if not any(part.startswith(".") for part in path.parts))
+    shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    files = sorted(shown, key=lambda path: (path.with_suffix("").parts, path.suffix))
     headers = {path.with_suffix("") for path in files if path.suffix.lower() == ".hea"}
     items = []
     for path in files:

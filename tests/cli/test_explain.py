@@ -1,0 +1,315 @@
+"""`ecgcam explain` and its neighbours: what reaches stdout, stderr and the disk."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Run, tree
+
+from ecgcam.explanation import Explanation
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.load import load_model
+from ecgcam.records import CANONICAL_LEADS
+
+AF = ("--text", "atrial fibrillation")
+QUICK = ("--no-png", "--no-gradient")
+ARRAY = ("--fs", "500", "--lead-names", "V1")
+KEYS = ["record", "text", "slug", "score", "empty_score", "leads", "settings", "warnings", "out"]
+LEAD_KEYS = ["name", "score", "gain", "moments_s"]
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls with the same flags share one loaded model: these tests are about words and files."""
+    import ecgcam.models.load
+
+    monkeypatch.setattr(ecgcam.models.load, "load_model", _load_once)
+
+
+@cache
+def _load_once(*flags: object, **named: object) -> EcgTextModel:
+    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs happen in an empty folder, where the default output goes too."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def tidy(text: str) -> bool:
+    """No line ends in a blank, none is longer than it must be, and no colour is in it."""
+    return all(line == line.rstrip() for line in text.splitlines()) and "\x1b" not in text
+
+
+def test_one_recording_gives_pictures_arrays_and_a_table(ecgcam: Run, recordings: Path, here: Path) -> None:
+    before = tree(recordings)
+    got = ecgcam("explain", recordings / "af-7.dat", *AF)
+    assert (got.code, got.err) == (0, "")
+    assert tree(recordings) == before
+    folder = here / "ecgcam-out/af-7/atrial-fibrillation"
+    pictures = {f"lead-{lead}.png" for lead in CANONICAL_LEADS} | {"page.png"}
+    assert {p.name for p in folder.iterdir()} == pictures | {"explanation.npz", "summary.json"}
+    assert [p.name for p in here.iterdir()] == ["ecgcam-out"]
+    explanation = Explanation.load(folder)
+    lines = got.out.splitlines()
+    assert tidy(got.out)
+    assert len(lines) == 15
+    score, empty = explanation.score, explanation.empty_score
+    assert lines[0] == f"af-7  'atrial fibrillation'  score {score:.3f}  empty {empty:.3f}"
+    assert lines[1].split() == ["lead", "gain", "alone", "strongest", "moments,", "s"]
+    assert [line.split()[0] for line in lines[2:14]] == [explanation.leads[row] for row in explanation.ranking]
+    first = explanation.ranking[0]
+    assert lines[2].split()[1] == f"{explanation.gains[first]:+.3f}"
+    assert [float(moment) for moment in lines[2].split()[3:]] == pytest.approx(explanation.moments(first), abs=0.005)
+    assert lines[14] == "results in ecgcam-out/af-7/atrial-fibrillation"
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert list(summary) == KEYS
+    assert [lead["name"] for lead in summary["leads"]] == [explanation.leads[row] for row in explanation.ranking]
+
+
+def test_json_is_one_object_a_line_with_the_designs_keys(ecgcam: Run, recordings: Path, here: Path) -> None:
+    got = ecgcam("explain", recordings / "af-7", *AF, "--text", "心房 xyzzy", "--json", *QUICK)
+    assert got.code == 0
+    lines = got.out.splitlines()
+    assert len(lines) == 2
+    assert "心房 xyzzy" in lines[1]
+    for line in lines:
+        summary = json.loads(line)
+        assert list(summary) == KEYS
+        assert [list(lead) for lead in summary["leads"]] == [LEAD_KEYS] * 12
+        gains = [lead["gain"] for lead in summary["leads"]]
+        assert gains == sorted(gains, reverse=True)
+        assert all(len(lead["moments_s"]) <= 3 for lead in summary["leads"])
+        assert summary["settings"]["model"] == "mini"
+        assert json.loads((here / summary["out"] / "summary.json").read_text(encoding="utf-8")) == summary
+    # What the model says of a prompt is said once, of the prompt, and travels with its result alone.
+    assert got.err.count("note: ") == 1
+    assert "xyzzy" in got.err
+    assert json.loads(lines[0])["warnings"] == []
+    assert len(json.loads(lines[1])["warnings"]) == 1
+
+
+def test_a_folder_keeps_relative_paths(ecgcam: Run, recordings: Path, here: Path) -> None:
+    got = ecgcam("explain", recordings, *AF, *QUICK, "--out", "out")
+    assert (got.code, got.err) == (0, "")
+    written = {str(p.parent.relative_to(here)) for p in here.rglob("*.npz")}
+    assert written == {f"out/{name}/atrial-fibrillation" for name in ("af-7", "af-7-twin", "sub/normal-8")}
+    lines = got.out.splitlines()
+    assert tidy(got.out)
+    assert [line.split("  ")[0] for line in lines] == ["record", "af-7", "af-7-twin", "sub/normal-8", "results in out"]
+    assert Explanation.load(here / "out/sub/normal-8/atrial-fibrillation").meta["record"] == "sub/normal-8"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_bad_of_three_is_told_and_the_others_are_done(
+    ecgcam: Run, recordings: Path, lead_v1: Path, here: Path, as_json: bool
+) -> None:
+    bad = here / "bad.npy"
+    bad.write_text("hello")
+    inputs = [recordings / "af-7.hea", bad, recordings / "sub/normal-8"]
+    got = ecgcam("explain", *inputs, *AF, *QUICK, *(["--json"] if as_json else []))
+    assert got.code == 1
+    assert got.err == f"ecgcam: {bad}: not a readable NumPy file (written by np.save or np.savez)\n"
+    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8"}
+    assert got.out.count("af-7") == (2 if as_json else 1)  # "out" names it too
+    assert "bad" not in got.out
+
+
+def test_all_bad_is_2_and_nothing_is_written(ecgcam: Run, here: Path) -> None:
+    (here / "one.npy").write_text("hello")
+    got = ecgcam("explain", "one.npy", "two.npy", *AF)
+    assert (got.code, got.out, got.err.count("\n")) == (2, "", 2)
+    assert [p.name for p in here.iterdir()] == ["one.npy"]
+    got = ecgcam("score", "one.npy", "two.npy")
+    assert (got.code, got.out, got.err.count("\n")) == (2, "", 2)
+
+
+def test_a_list_on_stdin(ecgcam: Run, recordings: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{recordings / 'af-7.dat'}\n\n{recordings / 'sub'}\n"))
+    got = ecgcam("explain", "-", *AF, *QUICK)
+    assert got.code == 0
+    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8"}
+
+
+def test_prompts_from_flags_and_a_file_once_each(ecgcam: Run, lead_v1: Path, here: Path) -> None:
+    (here / "prompts.txt").write_bytes(b"\xef\xbb\xbfnormal ECG\r\n\r\n  A.F.  \r\na f\r\natrial fibrillation\r\n")
+    got = ecgcam("explain", lead_v1, *AF, "--text-file", "prompts.txt", *ARRAY, *QUICK, "--json", "--quiet")
+    assert (got.code, got.err) == (0, "")
+    summaries = [json.loads(line) for line in got.out.splitlines()]
+    assert [summary["text"] for summary in summaries] == ["atrial fibrillation", "normal ECG", "A.F.", "a f"]
+    slugs = [summary["slug"] for summary in summaries]
+    assert slugs[:2] == ["atrial-fibrillation", "normal-ecg"]
+    assert slugs[2][:4] == slugs[3][:4] == "a-f-"
+    assert len(set(slugs)) == 4
+    assert {p.name for p in (here / "ecgcam-out/v1").iterdir()} == set(slugs)
+    assert all(Path(summary["out"]).name == summary["slug"] for summary in summaries)
+
+
+def test_force_writes_over_and_keeps_strangers(ecgcam: Run, lead_v1: Path, here: Path) -> None:
+    call = ("explain", lead_v1, *AF, *ARRAY, *QUICK)
+    assert ecgcam(*call).code == 0
+    folder = here / "ecgcam-out/v1/atrial-fibrillation"
+    (folder / "lead-V6.png").touch()
+    (folder / "mine.txt").touch()
+    first = (folder / "explanation.npz").read_bytes()
+    again = ecgcam(*call)
+    assert again.code == 2
+    assert "holds a result already" in again.err
+    assert ecgcam(*call, "--force", "--mask", "zero-mv").code == 0
+    assert {p.name for p in folder.iterdir()} == {"explanation.npz", "summary.json", "mine.txt"}
+    assert (folder / "explanation.npz").read_bytes() != first
+    assert Explanation.load(folder).meta["mask"] == "zero-mv"
+
+
+def test_all_windows(ecgcam: Run, here: Path) -> None:
+    """25 s, of which 10 to 20 s are missing: that window fails, the others are done, and the exit code says so."""
+    signal = np.sin(np.arange(12_500) / 40)
+    signal[5000:10_000] = np.nan
+    np.save(here / "long.npy", signal)
+    got = ecgcam("explain", "long.npy", *AF, *ARRAY, *QUICK, "--all")
+    assert got.code == 1
+    assert got.err.splitlines()[0] == (
+        "ecgcam: long: no lead has a signal between 10 and 20 s (all flat or missing); choose another stretch with --start"
+    )
+    folder = here / "ecgcam-out/long/atrial-fibrillation"
+    assert sorted(p.name for p in folder.iterdir()) == ["w00000.000", "w00015.000"]
+    assert [line.split()[:2] for line in got.out.splitlines()[1:3]] == [["long", "0.000"], ["long", "15.000"]]
+    summary = json.loads((folder / "w00015.000/summary.json").read_text())
+    assert summary["slug"] == "atrial-fibrillation"
+    assert summary["settings"]["window"] == {"start": 15.0, "seconds": 10.0}
+    assert Explanation.load(folder / "w00015.000").time[[0, -1]] == pytest.approx([15.0, 24.996])
+    assert ecgcam("explain", "long.npy", *AF, *ARRAY, *QUICK).code == 2  # the same place
+
+
+def test_longer_than_the_window_is_noted(ecgcam: Run, here: Path) -> None:
+    np.save(here / "long.npy", np.sin(np.arange(12_500) / 40))
+    note = "note: long lasts 25 s, of which 5 to 15 s are used; --start S moves the window, --all slides it\n"
+    got = ecgcam("explain", "long.npy", *AF, *ARRAY, *QUICK, "--start", "5")
+    assert (got.code, got.err) == (0, note)
+    got = ecgcam("score", "long.npy", *ARRAY, "--start", "5")
+    assert (got.code, got.err) == (0, note)
+    assert ecgcam("score", "long.npy", *ARRAY, "--start", "5", "--quiet").err == ""
+    assert ecgcam("score", "long.npy", *ARRAY, "--seconds", "5").err == "note: long: 5 s of signal, padded to 10 s\n"
+
+
+def test_notes_are_told_once_and_counted(ecgcam: Run, here: Path) -> None:
+    rows = np.stack([np.sin(np.arange(5000) / 40), np.cos(np.arange(5000) / 40)])
+    for name in "abc":
+        np.savez(here / f"{name}.npz", signal=rows, fs=500, leads=["I", "II"])
+    got = ecgcam("explain", here, *AF, "--text", "xyzzy", *QUICK)
+    assert got.code == 0
+    derived = "leads derived from I and II: III, aVR, aVL, aVF"
+    first, second, last = got.err.splitlines()
+    assert "'xyzzy'" in first
+    assert (second, last) == (f"note: a: {derived}", f"note: 2 more recordings: {derived}")
+    # A second call in the same process tells them again.
+    assert f"note: a: {derived}" in ecgcam("explain", "a.npz", *AF, *QUICK, "--force").err
+    assert ecgcam("explain", "a.npz", *AF, *QUICK, "--force", "--quiet").err == ""
+
+
+def test_a_failure_while_writing_is_told_and_leaves_nothing(
+    ecgcam: Run, lead_v1: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ecgcam.store._draw", draw)
+    got = ecgcam("explain", lead_v1, *AF, *ARRAY)
+    assert (got.code, got.out) == (2, "")
+    folder = Path("ecgcam-out/v1/atrial-fibrillation")
+    assert got.err == f"ecgcam: {folder}: cannot be written (No space left on device); nothing of it was kept\n"
+    assert list(here.iterdir()) == []
+
+
+def test_an_interruption_is_130_and_leaves_nothing_half_written(
+    ecgcam: Run, lead_v1: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ecgcam.store._draw", draw)
+    got = ecgcam("explain", lead_v1, *AF, *ARRAY)
+    assert (got.code, got.out) == (130, "")
+    assert got.err == "ecgcam: interrupted; what was written is whole\n"
+    assert list(here.iterdir()) == []
+
+
+def test_score_ranks_prompts(ecgcam: Run, recordings: Path, here: Path) -> None:
+    (here / "prompts.txt").write_text("normal ECG\natrial fibrillation\n")
+    got = ecgcam("score", recordings / "af-7.dat", recordings / "sub", "--text-file", "prompts.txt", "--json")
+    assert (got.code, got.err) == (0, "")
+    first, second = (json.loads(line) for line in got.out.splitlines())
+    assert (list(first), first["record"], second["record"]) == (["record", "scores"], "af-7", "normal-8")
+    assert list(first["scores"].values()) == sorted(first["scores"].values(), reverse=True)
+    assert set(first["scores"]) == {"normal ECG", "atrial fibrillation"}
+    assert first["scores"]["atrial fibrillation"] > second["scores"]["atrial fibrillation"]
+    got = ecgcam("score", recordings / "af-7.dat")
+    assert got.code == 0
+    assert tidy(got.out)
+    assert got.out.startswith("af-7\n")
+    assert len(got.out.splitlines()) > 10  # the bundled vocabulary
+    assert not list(here.glob("ecgcam-out"))
+
+
+def test_score_and_explain_agree(ecgcam: Run, recordings: Path, here: Path) -> None:
+    (here / "prompts.txt").write_text("atrial fibrillation\n")
+    explained = json.loads(ecgcam("explain", recordings / "af-7.dat", *AF, *QUICK, "--json").out)
+    scored = json.loads(ecgcam("score", recordings / "af-7.dat", "--text-file", "prompts.txt", "--json").out)
+    assert explained["score"] == pytest.approx(scored["scores"]["atrial fibrillation"], abs=2e-6)
+
+
+def test_lists_of_models_and_methods(ecgcam: Run) -> None:
+    models = json.loads(ecgcam("models", "list", "--json").out)
+    assert all(list(row) == ["name", "family", "text", "fs", "seconds", "licence"] for row in models)
+    assert "mini" in [row["name"] for row in models]
+    methods = json.loads(ecgcam("methods", "--json").out)
+    assert all(list(row) == ["name", "family", "needs", "passes", "options", "paper"] for row in methods)
+    assert methods[0]["name"] == "grad-cam"
+    for command in (("models", "list"), ("methods",), ("models", "show", "mini")):
+        got = ecgcam(*command)
+        assert (got.code, got.err) == (0, "")
+        assert tidy(got.out)
+        assert ("mini" if command[0] == "models" else "grad-cam") in got.out
+    assert json.loads(ecgcam("models", "show", "mini", "--json").out)["name"] == "mini"
+
+
+def test_simulate_says_what_it_wrote(ecgcam: Run, here: Path) -> None:
+    got = ecgcam("simulate", "af", "--seed", "3", "--out", "sim", "--json")
+    assert (got.code, got.err) == (0, "")
+    written = json.loads(got.out)
+    assert list(written) == ["record", "twin", "truth"]
+    assert {p.name for p in (here / "sim").iterdir()} == {
+        "af-3.hea", "af-3.dat", "af-3.atr", "af-3-twin.hea", "af-3-twin.dat", "af-3-truth.npz",
+    }  # fmt: skip
+    got = ecgcam("simulate", "normal", "--out", "sim")
+    assert [line.split()[0] for line in got.out.splitlines()] == ["record", "truth"]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "private"),
+    [
+        ("ptbxl/00152_hr.dat", []),
+        ("ptb/s0010_re", ["female", "1990", "Myocardial", "infero", "Diabetes", "Smoker", "Akinesia", "RIVA"]),
+        ("cinc/JS00001.mat", ["Male", "164889003", "Unknown", "2021", "20:20"]),
+    ],
+)
+def test_real_recordings(ecgcam: Run, wfdb_folder: Path, here: Path, name: str, private: list[str]) -> None:
+    """Names, dates and comments of the header reach no output."""
+    got = ecgcam("explain", wfdb_folder / name, *AF, *QUICK)
+    assert got.code == 0
+    (folder,) = (here / "ecgcam-out").glob("*/*")
+    explanation = Explanation.load(folder)
+    assert explanation.leads == CANONICAL_LEADS
+    header = (wfdb_folder / name).with_suffix(".hea").read_text()
+    written = got.out + got.err + (folder / "summary.json").read_text() + json.dumps(explanation.meta)
+    for word in private:
+        assert word in header
+        assert word not in written
