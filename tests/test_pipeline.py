@@ -17,7 +17,7 @@ from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
 from ecgcam.pipeline import explain_windows
 from ecgcam.records import CANONICAL_LEADS, Record
-from ecgcam.records.simulate import simulate
+from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 from tests.toys import toy_model
 

@@ -14,7 +14,7 @@ from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.records import Record
-from ecgcam.records.simulate import simulate
+from ecgcam.records.simulator import simulate
 
 # Options that keep the tests short.
 SHORT: dict[str, dict[str, object]] = {

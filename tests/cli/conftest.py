@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ecgcam.cli.app import run
-from ecgcam.records.simulate import simulate, write
+from ecgcam.records.simulator import simulate, write
 
 
 @dataclass(frozen=True)

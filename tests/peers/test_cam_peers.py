@@ -21,7 +21,7 @@ from ecgcam.attribution.methods import METHODS
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import windows_of
 from ecgcam.records import Record
-from ecgcam.records.simulate import simulate
+from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ def ours(model: EcgTextModel, record: Record) -> Callable[..., Floats]:
 
 
 def by_grad_cam(
-    package: Any, name: str, model: EcgTextModel, alone: Tensor, scale: float = 1.0, **how: object
+    package: Any, name: str, model: EcgTextModel, alone: Tensor, scale: float = 1.0, smooth: bool = False, **how: object
 ) -> Floats:
     """Cells of grad-cam before relu and scaling, (12, K)."""
     layer = model.network.get_submodule(model.spec.layer)
@@ -85,7 +85,7 @@ def by_grad_cam(
 
         cam.get_cam_image = noted
         target = package.utils.model_targets.ClassifierOutputTarget(0)
-        cam(alone[:, :, None], [target] * len(alone))
+        cam(alone[:, :, None], [target] * len(alone), eigen_smooth=smooth)
     model.network.zero_grad(set_to_none=True)
     return seen[0][:, 0]
 
@@ -124,6 +124,7 @@ def test_the_same_as_grad_cam(
     [
         ("eigen-cam", "EigenCAM", {"centre": True}, {}),
         ("eigen-grad-cam", "EigenGradCAM", {}, {}),
+        ("grad-cam-eigen", "GradCAM", {}, {"smooth": True}),
         ("kpca-cam", "KPCA_CAM", {}, {}),
         ("kpca-cam", "KPCA_CAM", {"kernel": "rbf", "gamma": 0.05}, {"kernel": "rbf", "gamma": 0.05}),
         ("kpca-cam", "KPCA_CAM", {"kernel": "linear"}, {"kernel": "linear"}),
@@ -133,7 +134,7 @@ def test_the_same_as_grad_cam_but_for_the_sign(
     name: str,
     theirs: str,
     options: dict[str, object],
-    how: dict[str, object],
+    how: dict[str, Any],
     ours: Callable[..., Floats],
     model: EcgTextModel,
     alone: Tensor,

@@ -20,7 +20,7 @@ def run(
 ) -> None:
     """Simulate a 12-lead recording, its twin without the finding, and the truth: where the two differ."""
     from ecgcam.files import check_writable
-    from ecgcam.records.simulate import simulate, write
+    from ecgcam.records.simulator import simulate, write
 
     simulation = simulate(finding, seed)
     check_writable(out)

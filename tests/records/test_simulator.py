@@ -12,7 +12,7 @@ from scipy.signal import find_peaks
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
-from ecgcam.records.simulate import FINDINGS, Simulation, simulate, write
+from ecgcam.records.simulator import FINDINGS, Simulation, simulate, write
 
 SEEDS = range(12)
 ROW = {lead: row for row, lead in enumerate(CANONICAL_LEADS)}
