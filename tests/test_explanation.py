@@ -55,15 +55,16 @@ def test_other_scales() -> None:
 
 def test_moments_are_separate_local_maxima() -> None:
     made = explanation()
-    # 6 at 3.5 and 3.6 s is one moment (its end); 4 at 3.2 s is the next.
-    assert made.moments(0) == pytest.approx([3.6, 3.2])
+    # 6 at 3.5 and 3.6 s is one moment (its middle, the earlier of two); 4 at 3.2 s is the next.
+    assert made.moments(0) == pytest.approx([3.5, 3.2])
     assert made.moments(1) == pytest.approx([3.8])
-    assert made.moments(0, count=1) == pytest.approx([3.6])
-    assert made.moments(0, apart=0.5) == pytest.approx([3.6])
-    assert made.moments(0, apart=0.4) == pytest.approx([3.6, 3.2])  # 3.6 - 3.2 is a little more or less than 0.4
+    assert made.moments(0, count=1) == pytest.approx([3.5])
+    assert made.moments(0, apart=0.5) == pytest.approx([3.5])
+    assert made.moments(0, apart=0.3) == pytest.approx([3.5, 3.2])  # 3.5 - 3.2 is a little more or less than 0.3
     values = np.array([[5, 0, 3, 0, 4, 0, 2, 0, 0, 1], np.zeros(10)], np.float32)
     assert explanation(map=values).moments(0) == pytest.approx([3.0, 3.4, 3.2])
     assert explanation(map=values).moments(1) == []
+    assert explanation(map=np.ones((2, 10), np.float32)).moments(0) == []  # the same all along: no moment
     assert explanation(map=-values).moments(0) == pytest.approx([3.0, 3.4, 3.2])  # of a signed map, by magnitude
 
 
@@ -71,7 +72,7 @@ def test_the_summary_has_the_designs_keys() -> None:
     summary = explanation().summary()
     assert list(summary) == ["record", "text", "slug", "score", "empty_score", "leads", "settings", "warnings"]
     assert summary["leads"] == [
-        {"name": "I", "score": 0.75, "gain": 0.5, "moments_s": [3.6, 3.2]},
+        {"name": "I", "score": 0.75, "gain": 0.5, "moments_s": [3.5, 3.2]},
         {"name": "V1", "score": 0.0, "gain": -0.25, "moments_s": [3.8]},
     ]
     assert (summary["record"], summary["slug"], summary["warnings"]) == ("rec", "atrial-fibrillation", ["a warning"])

@@ -106,12 +106,18 @@ class Explanation:
     def moments(self, row: int, count: int = 3, apart: float = 0.2) -> list[float]:
         """Return the times (s) of a lead's strongest moments, strongest first.
 
-        A moment is a local maximum of the map; moments lie at least `apart` seconds from one another. Fewer than `count` are
-        returned where the map has fewer.
+        A moment is a local maximum of the map, the middle of it where it is flat; moments lie at least `apart` seconds from
+        one another. Fewer than `count` are returned where the map has fewer; none where it is the same all along.
         """
         values = np.abs(self.map[row])
-        padded = np.concatenate([[-np.inf], values, [-np.inf]])
-        peaks = np.flatnonzero((values > 0) & (values >= padded[:-2]) & (values > padded[2:]))
+        real = values[self.valid[row]]
+        if not real.size or np.ptp(real) == 0:
+            return []
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1])
+        stops = np.concatenate([starts[1:], [len(values)]])
+        level = np.concatenate([[-np.inf], values[starts], [-np.inf]])
+        highest = (level[1:-1] > 0) & (level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])
+        peaks = ((starts + stops - 1) // 2)[highest]
         chosen: list[float] = []
         closest = apart - 1e-6  # 0.6 - 0.4 is a little less than 0.2
         for peak in peaks[np.argsort(-values[peaks], kind="stable")]:
