@@ -20,6 +20,8 @@ from ecgcam.store import write_result
 
 log = logging.getLogger("ecgcam")
 
+MOVE = "--start S moves the window"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -58,7 +60,7 @@ def run_explain(
     folders = slugs(texts)
     lost: set[str] = set()
     for (item, start), explanation in explain_windows(
-        _windows(items, reading, model.input, failed), texts, model, settings
+        _windows(items, reading, model.input, failed, f"{MOVE}, --all slides it"), texts, model, settings
     ):
         if item.name in lost:
             continue
@@ -79,7 +81,9 @@ def run_score(
     items: Sequence[Item], texts: Sequence[str], model: EcgTextModel, reading: Reading, failed: Failed
 ) -> Iterator[tuple[Item, float, list[float]]]:
     """Score recordings against prompts: (item, start of the window, one score a prompt)."""
-    for (item, start), scores in score_windows(_noted(_windows(items, reading, model.input, failed)), texts, model):
+    for (item, start), scores in score_windows(
+        _noted(_windows(items, reading, model.input, failed, MOVE)), texts, model
+    ):
         yield item, start, scores
 
 
@@ -92,8 +96,9 @@ def _noted(windows: Iterator[tuple[tuple[Item, float], Window]]) -> Iterator[tup
 
 
 def _windows(
-    items: Sequence[Item], reading: Reading, spec: InputSpec, failed: Failed
+    items: Sequence[Item], reading: Reading, spec: InputSpec, failed: Failed, rest_by: str
 ) -> Iterator[tuple[tuple[Item, float], Window]]:
+    """Read recordings and cut them; `rest_by` says how to get what lies beyond the window."""
     for item in items:
         try:
             record = reading.record(item, spec)
@@ -110,7 +115,7 @@ def _windows(
             rest = record.seconds - window.time[-1]
             if rest > 0.5 and reading.seconds is None and not reading.all_windows:
                 log.info(
-                    "%s lasts %.4g s, of which %.4g to %.4g s are used; --start S moves the window, --all slides it",
-                    item.name, record.seconds, window.start, window.start + spec.seconds,
+                    "%s lasts %.4g s, of which %.4g to %.4g s are used; %s",
+                    item.name, record.seconds, window.start, window.start + spec.seconds, rest_by,
                 )  # fmt: skip
             yield (item, window.start), window

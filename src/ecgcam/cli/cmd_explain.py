@@ -123,7 +123,7 @@ def run(
     # Everything that can be wrong is looked at before torch is imported and before anything is written.
     prompts = clean_texts(shared.read_prompts(text or [], text_file))
     shared.check_choice("--scale", scale, SCALES)
-    shared.check_model_flags(device, checkpoint)
+    shared.check_model_flags(device, checkpoint, embeddings)
     spec = load_spec(model)
     settings = Settings(
         method=method,

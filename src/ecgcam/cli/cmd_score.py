@@ -34,7 +34,7 @@ def run(
 
     set_up_logging(quiet)
     prompts = clean_texts(shared.read_prompts([], text_file) or vocabulary_prompts())
-    shared.check_model_flags(device, checkpoint)
+    shared.check_model_flags(device, checkpoint, embeddings)
     spec = load_spec(model)
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)

@@ -70,11 +70,12 @@ def check_choice(flag: str, value: str, allowed: Sequence[str]) -> None:
         raise EcgcamError(f"{flag} {value}: no such choice; choose from {', '.join(allowed)}")
 
 
-def check_model_flags(device: str, checkpoint: Path | None) -> None:
-    """Raise `EcgcamError` if --device or --checkpoint is wrong whatever the model, before torch is imported."""
+def check_model_flags(device: str, checkpoint: Path | None, embeddings: Path | None) -> None:
+    """Raise `EcgcamError` if one of them is wrong whatever the model, before torch is imported."""
     check_choice("--device", device, DEVICES)
-    if checkpoint is not None and not os.path.isfile(checkpoint):  # noqa: PTH113  (unlike pathlib's, it never raises)
-        raise EcgcamError(f"{checkpoint}: no such checkpoint; check the path given with --checkpoint")
+    for what, path in (("checkpoint", checkpoint), ("embeddings", embeddings)):
+        if path is not None and not os.path.isfile(path):  # noqa: PTH113  (unlike pathlib's, it never raises)
+            raise EcgcamError(f"{path}: no such file; check the path given with --{what}")
 
 
 def read_prompts(texts: list[str], text_file: Path | None) -> list[str]:

@@ -32,7 +32,7 @@ _BY_KEY = {name.lower(): name for name in CANONICAL_LEADS} | {
     "lead1": "I", "lead2": "II", "lead3": "III", **{f"c{i}": f"V{i}" for i in range(1, 7)},
 }  # fmt: skip
 # "ECG lead II", "lead-aVR" and HL7's MDC_ECG_LEAD_V1. A minus further on turns the lead over (Cabrera's -aVR): not a prefix.
-_PREFIX = re.compile(r"^(?:(?:mdc|ecg|ekg|lead)(?:[\s_:]+|-(?=\w)))+")
+_PREFIX = re.compile(r"^(?:(?:mdc|ecg|ekg|lead)(?:[\s_:]+|-))+")
 # No recorder of the surface ECG is slower or faster; a rate beyond these is a slip (kHz for Hz, a missing point).
 _SLOWEST, _FASTEST = 10.0, 100_000.0
 
