@@ -1,0 +1,112 @@
+"""Writes `methods.md` beside this file from the table of methods: `python docs/make_methods.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecgcam.attribution.methods import METHODS, Method
+
+PAGE = Path(__file__).with_name("methods.md")
+
+HEAD = """# Methods
+
+<!-- Made by `python docs/make_methods.py` from src/ecgcam/attribution/methods.py: change those, not this. -->
+
+`ecgcam explain RECORD --text TEXT --method NAME --set KEY=VALUE`, or `explain(..., method=NAME, options={KEY: VALUE})`.
+Whatever the method, it is asked about each lead alone, all others filled (`--mask`); how much a lead matters is its gain, not
+the size of its map.
+
+In the formulas, A are the activations of the target layer for one signal and G the gradient of the score with respect to them,
+both C channels x K cells; c runs over channels, k and j over cells, [ ] is 1 where true and 0 elsewhere, ' the transpose. Of
+unsigned methods `map_cells` holds the cells as the formula gives them, and the map is relu of them laid on the samples. Cost: F
+is a forward pass of the lead-masked batch, B a backward pass from the target layer. A map that is zero everywhere says so in
+the warnings; `map_cells` then still holds the signed cells.
+"""
+
+FAMILIES = {
+    "cam": "From one pass: activations and gradients",
+    "rerun": "From attention, or from running the model again: cells",
+    "signal": "On the samples themselves",
+}
+
+TAIL = """## Which methods coincide
+
+Where the score is read from the mean of the target layer's cells, every cell of a channel has the same gradient, and grad-cam
+equals hires-cam. So it is at `ecg_encoder.block11` of MERL's ViTs (their embedding begins with the mean of the tokens), where
+grad-cam++ keeps the positive ones of the same weights, reweighted, and layer-cam the positive ones as they are. kpca-cam with
+`kernel=linear` is eigen-cam with `centre=true`.
+
+## Signs of eigenvectors
+
+An eigenvector has no sign of its own, so eigen-cam, eigen-grad-cam, grad-cam-eigen and kpca-cam take the sign with which their
+cells correlate with h = sum_c G_ck A_ck (hires-cam): the map is high where the score is raised. Without any correlation (one
+cell, constant cells) the sign is that of sum_k cells_k h_k; without that either (no gradient), nothing says which sign is
+right, and the cells are 0.
+
+## Other programs
+
+The same cells were computed on `mini` (12 lead-masked signals of a simulated atrial fibrillation, layer `signal.stages.1`) by
+torchcam 0.5.0 and by grad-cam 1.5.7 (pytorch-grad-cam, through pictures one sample high); `tests/peers` repeats it. Largest
+difference over largest value:
+
+| method | torchcam 0.5.0 | grad-cam 1.5.7 |
+|---|---|---|
+| grad-cam | 0 | 5e-7 |
+| hires-cam | | 4e-7 |
+| grad-cam-elementwise | | 2e-7 |
+| grad-cam++ | differs (1) | differs (2); 8e-6 with the score times 10^6 |
+| xgrad-cam | 0 | 4e-7 |
+| layer-cam | 0 | 2e-7 |
+| eigen-cam | | differs (3); 1e-7 with `centre=true`, but for the sign |
+| eigen-grad-cam | | 1e-7, but for the sign |
+| grad-cam-eigen | | 1e-7, but for the sign |
+| kpca-cam | | 6e-7 (sigmoid), 4e-7 (rbf, linear), but for the sign |
+| fem | | differs (4) |
+
+1. torchcam divides a copy in place, so the division by 2 G^2 + G^3 sum A has no effect and its weights are sum_k G_ck^2
+   relu(G_ck); with that formula the difference is 0.
+2. pytorch-grad-cam adds 1e-6 to the denominator. Squared gradients of a similarity read from a mean over hundreds of cells are
+   much smaller than that, so the constant decides the weights; for a score 10^6 times as large, where it does not, both agree.
+3. pytorch-grad-cam takes each channel's mean off before the decomposition; the paper decomposes the activations as they are.
+   Its signs are whatever the decomposition gave.
+4. pytorch-grad-cam weighs a channel's activations by the share of its cells above the threshold, sum_c mean_k[A_ck > t_c] A_ck;
+   the paper weighs the cells above the threshold by the channel's mean.
+
+## Left out
+
+- *cam* (Zhou et al. 2016) needs a linear classifier on the mean of the target layer. Where a score is that, it is grad-cam
+  times the number of cells; the models here read their cells through further layers, a cosine or attention, and it is not
+  defined.
+- *shapley-cam* (Cai 2025) takes half a product of the score's Hessian with A off the gradient. That is a second backward pass
+  through the network, which activations and gradients alone do not give.
+"""
+
+
+def section(method: Method) -> str:
+    """Return one method's section."""
+    lines = [f"### {method.name}", "", "```", method.formula, "```", ""]
+    lines += [f"Reference: {method.paper}. Cost: {method.passes}.{' Signed.' if method.signed else ''}", ""]
+    if method.options:
+        lines += ["| option | values | default | |", "|---|---|---|---|"]
+        for option in method.options:
+            default = "" if option.default is None else str(option.default)
+            default = default.lower() if isinstance(option.default, bool) else default
+            lines.append(f"| `{option.name}` | {option.expects} | {default} | {option.help} |")
+        lines.append("")
+    return "\n".join([*lines, f"*Misleads:* {method.misleads}", ""])
+
+
+def page() -> str:
+    """Return the whole page."""
+    parts = [HEAD]
+    for family in dict.fromkeys(method.family for method in METHODS.values()):
+        own = [method for method in METHODS.values() if method.family == family]
+        rows = [f"| {m.name} | {m.passes} | {m.paper} |" for m in own]
+        head = ["| method | cost | reference |", "|---|---|---|"]
+        parts.append("\n".join([f"## {FAMILIES.get(family, family)}", "", *head, *rows, ""]))
+        parts += [section(method) for method in own]
+    return "\n".join([*parts, TAIL])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
