@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
+from ecgcam.files import load_arrays, one_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
@@ -36,7 +35,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise EcgcamError(f"{path}: no such checkpoint; check the path")
     if path.suffix.lower() == ".npz":
-        return _read_npz(path)
+        arrays = load_arrays(path, "a readable .npz checkpoint")
+        if not isinstance(arrays, dict):
+            raise EcgcamError(f"{path}: holds no state dict (one array alone)")
+        return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiub"}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -45,7 +47,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         what = f"it holds {met[1]}" if met else "it is no plain list of tensors"
         raise EcgcamError(f"{path}: refused, it needs more than tensors ({what}); save its state_dict alone") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise EcgcamError(f"{path}: not a readable torch checkpoint ({_reason(error)})") from error
+        raise EcgcamError(f"{path}: not a readable torch checkpoint ({one_line(error)})") from error
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -79,18 +81,5 @@ def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, model:
     network.load_state_dict({key: value.to(wanted[key].dtype) for key, value in state.items()}, assign=True)
 
 
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: torch.from_numpy(archive[key]) for key in archive.files}
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise EcgcamError(f"{path}: not a readable .npz checkpoint ({_reason(error)})") from error
-
-
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]

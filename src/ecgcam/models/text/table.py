@@ -7,7 +7,6 @@ joint space, or the width of the joint space itself.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.errors import EcgcamError
+from ecgcam.files import load_arrays
 
 KEYS = ("texts", "features", "tower")
 
@@ -174,19 +174,13 @@ def _fold(text: str) -> str:
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise EcgcamError(f"{path}: no such table of embeddings; check the path given with --embeddings")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise EcgcamError(f"{path}: one array, not an .npz table; save {', '.join(KEYS)} with numpy.savez")
-        with archive:
-            missing = [key for key in KEYS if key not in archive.files]
-            if missing:
-                held = ", ".join(archive.files) or "nothing"
-                raise _error(path, missing[0], f"is missing (the file holds {held}); a table needs {', '.join(KEYS)}")
-            return {key: archive[key] for key in KEYS}
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise EcgcamError(f"{path}: not a readable .npz table of embeddings ({lines[0][:160]})") from error
+    arrays = load_arrays(path, "a readable .npz table of embeddings")
+    if not isinstance(arrays, dict):
+        raise EcgcamError(f"{path}: one array, not an .npz table; save {', '.join(KEYS)} with numpy.savez")
+    if missing := [key for key in KEYS if key not in arrays]:
+        held = ", ".join(arrays) or "nothing"
+        raise _error(path, missing[0], f"is missing (the file holds {held}); a table needs {', '.join(KEYS)}")
+    return arrays
 
 
 def _kind(array: npt.NDArray[Any]) -> str:
