@@ -59,12 +59,13 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a method gave for one window and one prompt: cells (R, K) and their layer, or values on samples (R, T)."""
+    """What a method gave for a window and a prompt: cells (R, K) and their layer, or values on samples (R, T); and its words."""
 
     cells: Tensor | None = None
     layer: LayerSpec | None = None
     values: Tensor | None = None
     report: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,7 @@ def assemble(
         *window.record.notes,
         *window.warnings,
         *(said for words in asked for said in model.text.warnings(words)),
+        *maps.warnings,
     ]
     if not shown.any():
         signed = "; map_cells holds the signed cells" if cells.shape[1] else ""

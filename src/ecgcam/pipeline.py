@@ -212,10 +212,11 @@ def _run_method(
     )
     function = method.bind(settings.options)
     if method.family == "signal":
-        return Maps(values=function(problem)[prepared.rows], report=problem.report)
+        values = function(problem)[prepared.rows]
+        return Maps(values=values, report=problem.report, warnings=problem.warnings)
     alone = torch.from_numpy(prepared.masked()).to(model.device)
     _, where = model.layer(settings.layer)
-    return Maps(function(problem, alone), where, report=problem.report)
+    return Maps(function(problem, alone), where, report=problem.report, warnings=problem.warnings)
 
 
 def _signals(prepared: Prepared, whole: bool) -> Tensor:

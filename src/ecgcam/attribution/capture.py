@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ecgcam.attribution.cells import shortest_span, to_cells
 from ecgcam.errors import EcgcamError
@@ -162,7 +164,7 @@ def input_gradient(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tenso
     """Return embeddings (N, D), scores (N, P) and d score / d x (P, N, L, T) in model space; `x` is not modified."""
     with frozen(model.network), torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
-        embeddings = model.encode_signal(leaf)
+        embeddings = model.encode_signal(leaf.clone())  # a copy, that a network may change in place
         scores = embeddings @ texts.detach().T
         if not scores.requires_grad:
             raise EcgcamError(f"{model.name}: turns gradients off (torch.no_grad) on the way to the embedding")
@@ -229,6 +231,140 @@ def _listening(module: nn.Module, path: str, outputs: list[Tensor]) -> Iterator[
         yield
     finally:
         handle.remove()
+
+
+def module_gradients(
+    model: EcgTextModel, x: Tensor, text: Tensor, kinds: tuple[type[nn.Module], ...], hold_length: bool
+) -> tuple[Tensor, list[tuple[nn.Module, Tensor]]]:
+    """Return the gradient of one signal's score with respect to it, (1, L, T), and to what every module of `kinds` gives.
+
+    Parameters
+    ----------
+    model : EcgTextModel
+        Its network is left as it was.
+    x, text : Tensor, (1, L, T), (D,)
+        The signal in model space, and the prompt's embedding.
+    kinds : tuple of classes
+        Modules to listen to. One that runs twice is there twice.
+    hold_length : bool
+        Of a cosine, take the length of the signal's embedding for a constant.
+    """
+    cosine = model.spec.similarity == "cosine"
+    heard: list[tuple[nn.Module, list[Tensor]]] = []
+    with ExitStack() as hooks, frozen(model.network), torch.enable_grad():
+        for path, module in model.network.named_modules():
+            if isinstance(module, kinds):
+                heard.append((module, []))
+                hooks.enter_context(_listening(module, path, heard[-1][1]))
+        leaf = x.detach().clone().requires_grad_()
+        embedding = model.network(leaf.clone())
+        length = embedding.norm(dim=-1, keepdim=True) if cosine else torch.ones_like(embedding[:, :1])
+        score = (embedding / (length.detach() if hold_length else length) @ text.detach()).sum()
+        outputs = [(module, output) for module, given in heard for output in given]
+        wanted = [leaf, *(output for _, output in outputs)]
+        if not score.requires_grad:
+            raise EcgcamError(f"{model.name}: turns gradients off (torch.no_grad) on the way to the embedding")
+        slope, *slopes = torch.autograd.grad(score, wanted, allow_unused=True, materialize_grads=True)
+    return slope, [(module, G) for (module, _), G in zip(outputs, slopes, strict=True)]
+
+
+# Non-linear functions beside relu, by the names they have in torch: no rule for relu says what to do with them.
+_OTHER_NONLINEAR = frozenset(
+    [
+        "celu",
+        "elu",
+        "gelu",
+        "glu",
+        "gru",
+        "hardshrink",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "leaky_relu",
+        "logsigmoid",
+        "lstm",
+        "mish",
+        "prelu",
+        "relu6",
+        "rnn_relu",
+        "rnn_tanh",
+        "rrelu",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "softshrink",
+        "softsign",
+        "tanh",
+        "tanhshrink",
+        "threshold",
+    ]
+)
+
+
+class ReluRule(TorchFunctionMode):
+    """Within it, no relu lets a negative gradient through; it goes when the block ends, however that ends.
+
+    It stands between the network and torch's functions, so that modules, functions and their in-place forms are one case,
+    the network is never touched, and nothing that it does not run is looked at.
+
+    Parameters
+    ----------
+    method : str
+        For the error.
+    masked : bool
+        Whether the gradient is also stopped where the relu's input was negative, as relu's own is: guided backpropagation.
+        Otherwise it is let through there: deconvolution.
+    """
+
+    def __init__(self, method: str, masked: bool) -> None:
+        super().__init__()
+        self.method, self.masked, self.met = method, masked, False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Replace relu, refuse its relatives, leave the rest alone."""
+        kwargs = kwargs or {}
+        written = getattr(func, "__name__", "")
+        name = written.rstrip("_")
+        if name in _OTHER_NONLINEAR:
+            raise EcgcamError(
+                f"--method {self.method}: changes how gradients pass relu, and this network also runs {name}, for which it has "
+                "no rule; choose another method, such as integrated-gradients or smooth-grad"
+            )
+        if name != "relu":
+            return func(*args, **kwargs)
+        self.met = True
+        x = args[0] if args else kwargs["input"]
+        y = _Rectified.apply(x, self.masked)  # type: ignore[no-untyped-call]
+        in_place = written == "relu_" or kwargs.get("inplace", len(args) > 1 and args[1])
+        return x.copy_(y) if in_place else y
+
+    def need_relu(self) -> None:
+        """Raise `EcgcamError` if no relu has run."""
+        if not self.met:
+            raise EcgcamError(
+                f"--method {self.method}: changes how gradients pass relu, and this network runs none; choose another method, "
+                "such as saliency or integrated-gradients"
+            )
+
+
+class _Rectified(torch.autograd.Function):
+    """relu(x); backward relu(G), where `masked` only at x > 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, masked: bool) -> Tensor:
+        if masked:
+            ctx.save_for_backward(x > 0)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx: Any, G: Tensor) -> tuple[Tensor, None]:
+        passed = G.relu()
+        for positive in ctx.saved_tensors:
+            passed = passed * positive
+        return passed, None
 
 
 def output_shapes(network: nn.Module, paths: Sequence[str], x: Tensor) -> dict[str, tuple[int, ...]]:

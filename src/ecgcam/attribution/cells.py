@@ -40,13 +40,28 @@ def lay_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray
     Straight lines keep the centroid of a lone cell at its centre; stretching the first and last cell to the window's edges
     would shift everything between.
     """
-    count = cells.shape[-1]
+    left, right, part = _between(cells.shape[-1], layer, samples)
+    laid: npt.NDArray[np.float32] = (cells[..., left] * (1 - part) + cells[..., right] * part).astype(np.float32)
+    return laid
+
+
+def spread_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> Floats:
+    """Spread cells (K,) on samples (T,) in the shape that `lay_on_samples` gives them, so that each cell's sum is kept."""
+    left, right, part = _between(len(cells), layer, samples)
+    size = np.bincount(left, 1 - part, len(cells)) + np.bincount(right, part, len(cells))
+    share = np.divide(cells, size, out=np.zeros(len(cells)), where=size > 0)
+    spread: Floats = share[left] * (1 - part) + share[right] * part
+    return spread
+
+
+def _between(
+    count: int, layer: LayerSpec, samples: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return, for every sample (T,), the cells to its left and right and how far it is on the way from the one to the other."""
     position = np.clip((np.arange(samples) - layer.offset) / layer.step, 0, count - 1)
     left = np.minimum(position.astype(int), max(count - 2, 0))
     right = np.minimum(left + 1, count - 1)
-    part = (position - left).astype(np.float32)
-    laid: npt.NDArray[np.float32] = (cells[..., left] * (1 - part) + cells[..., right] * part).astype(np.float32)
-    return laid
+    return left, right, (position - left).astype(np.float32)
 
 
 def average_layers(parts: Sequence[tuple[Tensor, LayerSpec]]) -> tuple[Tensor, LayerSpec]:

@@ -39,6 +39,8 @@ class Problem:
         Of everything random; signals at a time.
     report : dict
         Facts that the method wants beside its map, as JSON.
+    warnings : list of str
+        What its reader should know.
     shared : dict
         What `remember` keeps: the prompts of one window have it in common.
     """
@@ -55,7 +57,17 @@ class Problem:
     seed: int = 0
     batch: int = 64
     report: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     shared: dict[str, Tensor] = field(default_factory=dict)
+
+    def spread(self) -> Tensor:
+        """Return each lead's robust standard deviation, 1.4826 x its median absolute deviation over valid samples, (L, 1).
+
+        A lead without valid samples has 0. Unlike max - min it is not that of the QRS or of the wander.
+        """
+        rows = [row[real] for row, real in zip(self.x, self.valid, strict=True)]
+        spread = [1.4826 * (row - row.median()).abs().median() if len(row) else row.new_zeros(()) for row in rows]
+        return torch.stack(spread)[:, None]
 
     def remember(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Return what `compute` gave for the window's first prompt; for what no prompt changes."""
