@@ -155,7 +155,7 @@ def test_smooth_grad_cam_pp_of_torchcam_is_that_of_its_last_draw(
         stream = np.random.default_rng([0, row])
         for drawn in noise:
             white = torch.from_numpy(stream.standard_normal(alone.shape[-1], np.float32))
-            drawn[i, row] = 0.5 * rerun._spread(problem)[i] * white
+            drawn[i, row] = 0.5 * problem.spread()[row] * white
     want = by_torchcam(torchcam_methods, name, scaled, alone, list(noise), num_samples=3)
     assert difference(rerun.smooth_grad_cam_pp(scaled, alone, draws=3).relu(), want) > 0.1
     A = rerun._activations(scaled, alone)

@@ -89,7 +89,7 @@ def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: 
     it averages, has D2.
     """
     A, leads = _activations(problem, alone).double(), torch.arange(len(alone))
-    sigma = noise * _spread(problem)
+    sigma = noise * problem.spread()[problem.rows]
     draw_of = [np.random.default_rng([problem.seed, row]) for row in problem.rows]
     D = torch.zeros(3, *A.shape, dtype=A.dtype, device=A.device)
     for _ in range(draws):
@@ -146,11 +146,3 @@ def _weighted(gain: Tensor, A: Tensor, weights: str) -> Tensor:
 
 def _combined(weights: Tensor, A: Tensor) -> Tensor:
     return (weights[..., None] * A).sum(dim=1)
-
-
-def _spread(problem: Problem) -> Tensor:
-    """Return the robust standard deviation of each lead that the record has, over valid samples, (R, 1)."""
-    rows = [problem.x[row][problem.valid[row]] for row in problem.rows]
-    deviations = [(row - row.quantile(0.5)).abs() if len(row) else row.new_zeros(1) for row in rows]
-    spread = [1.4826 * deviation.quantile(0.5) for deviation in deviations]
-    return torch.stack(spread)[:, None]
