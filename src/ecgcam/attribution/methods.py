@@ -189,18 +189,8 @@ _WEIGHTS = Option(
 
 _AROUND = ("grad-cam", "hires-cam", "grad-cam-elementwise", "grad-cam++", "xgrad-cam", "layer-cam")
 
-_GRADIENTS = (
-    "saliency", "input-x-gradient", "integrated-gradients", "full-grad", "guided-backprop", "deconvolution", "guided-grad-cam",
-)  # fmt: skip
-_NOISY = (
-    Option("around", str, "saliency", "The method that is run on noisy windows.", choices=_GRADIENTS),
-    Option("draws", int, 25, "Noisy windows.", least=1),
-    Option("noise", float, 0.5, "Its standard deviation, in robust spreads (1.4826 MAD) of the lead.", least=0),
-)
-_INPUT = (
-    "At a sample where the signal lies on its fill (the baseline, mostly) the map is 0, whatever the model reads there."
-)
-_RELU_ONLY = "Refused where the network has no ReLU or another non-linearity beside it (MERL's ViT has GELU)."
+_TILE = Option("tile_ms", float, 500.0, "Width of a tile; one lead of it is a player.", above=0)
+_SAMPLES = Option("samples", int, 2048, "Sets of tiles that are run; more than there are tiles.", least=4)
 
 METHODS = {
     method.name: method
@@ -413,159 +403,6 @@ METHODS = {
             ),
         ),
         Method(
-            name="saliency",
-            function="ecgcam.attribution.gradients:saliency",
-            family="signal",
-            needs=("gradients",),
-            passes="1 F + 1 B of the whole window per prompt",
-            paper="Simonyan et al. 2014, section 3",
-            formula="map_lt = |d score / d x_lt|, per mV, on the whole window",
-            misleads="Says where a small change would move the score, not what made it what it is: where the score is flat "
-            "around this signal, evidence that matters gets nothing. Noisy from sample to sample.",
-        ),
-        Method(
-            name="input-x-gradient",
-            function="ecgcam.attribution.gradients:input_x_gradient",
-            family="signal",
-            needs=("gradients",),
-            passes="1 F + 1 B of the whole window per prompt",
-            paper="Shrikumar et al. 2016",
-            formula="map_lt = (x_lt - fill_lt) d score / d x_lt, on the whole window; the paper's fill is 0",
-            misleads=f"{_INPUT} The gradient is that of this signal alone: only of a linear model do the values sum to "
-            "score(x) - score(fill).",
-            signed=True,
-        ),
-        Method(
-            name="integrated-gradients",
-            function="ecgcam.attribution.gradients:integrated_gradients",
-            family="signal",
-            needs=("gradients",),
-            passes="steps x (1 F + 1 B of the whole window) per prompt",
-            paper="Sundararajan et al. 2017, equation 1",
-            formula="map_lt = (x_lt - fill_lt) int_0^1 (d score / d x_lt)(fill + a (x - fill)) da, by Gauss-Legendre quadrature; "
-            "sums to score(x) - score(fill) but for completeness_error in the report",
-            misleads=f"{_INPUT} Shrunken ECGs on the way from the fill are low-voltage ECGs to the model, and their "
-            "gradients count as much as the last one's.",
-            options=(Option("steps", int, 100, "Nodes of the quadrature.", least=1),),
-            signed=True,
-        ),
-        Method(
-            name="gradient-shap",
-            function="ecgcam.attribution.gradients:gradient_shap",
-            family="signal",
-            needs=("gradients",),
-            passes="draws x (2 F + 1 B of the whole window) per prompt",
-            paper="Erion et al. 2021 (expected gradients); Lundberg's shap calls it GradientExplainer",
-            formula="map_lt = E[(x - b)_lt (d score / d x_lt)(b + a (x - b))], a uniform in [0, 1], b the fill with white noise "
-            "(the papers draw b from the training set); a is drawn once from each of `draws` parts of [0, 1]; sums to score(x) - "
-            "E[score(b)] but for completeness_error in the report",
-            misleads="An estimate: look at completeness_error and at another seed. As integrated-gradients; the noise in b "
-            "stays in the map where the gradient is steep.",
-            options=(
-                Option("draws", int, 100, "Starting points, each with one place on the way.", least=1),
-                Option("noise", float, 0.5, "Noise on the fill, in robust spreads (1.4826 MAD) of the lead.", least=0),
-            ),
-            signed=True,
-        ),
-        Method(
-            name="smooth-grad",
-            function="ecgcam.attribution.gradients:smooth_grad",
-            family="signal",
-            needs=("gradients",),
-            passes="draws x the cost of `around`",
-            paper="Smilkov et al. 2017",
-            formula="map = E[M(x + n)], n white noise on the valid samples, of `noise` robust spreads of each lead (the paper's "
-            "is a share of max - min, which of an ECG is the QRS or the wander), M the method `around`",
-            misleads="Explains noisy ECGs, not this one: noise as high as the small waves makes another ECG of it.",
-            options=_NOISY,
-            signed=True,
-        ),
-        Method(
-            name="smooth-grad-squared",
-            function="ecgcam.attribution.gradients:smooth_grad_squared",
-            family="signal",
-            needs=("gradients",),
-            passes="draws x the cost of `around`",
-            paper="Hooker et al. 2019 (SG-SQ)",
-            formula="map = E[M(x + n)^2], as smooth-grad",
-            misleads="As smooth-grad. Squares exaggerate: half the effect is a quarter of the map; signs are lost.",
-            options=_NOISY,
-        ),
-        Method(
-            name="var-grad",
-            function="ecgcam.attribution.gradients:var_grad",
-            family="signal",
-            needs=("gradients",),
-            passes="draws x the cost of `around`",
-            paper="Adebayo et al. 2018 (VarGrad)",
-            formula="map = Var[M(x + n)], the mean squared deviation from the mean, as smooth-grad",
-            misleads="Shows where the explanation is unsteady under noise. A moment that matters steadily gets nothing.",
-            options=_NOISY,
-        ),
-        Method(
-            name="full-grad",
-            function="ecgcam.attribution.gradients:full_grad",
-            family="signal",
-            needs=("gradients",),
-            passes="2 F + 1 B of the whole window per prompt",
-            paper="Srinivas and Fleuret 2019",
-            formula="map = x d score / d x + sum over layers and channels of b d score / d b, b the biases of Conv1d, Linear, "
-            "LayerNorm, and b - w m / sqrt(v + eps) of BatchNorm1d, laid on samples as the declared layer with as many "
-            "cells is, shared evenly by the leads; biases without a place in time (after the pooling) are spread over the "
-            "window. The paper's maps take magnitudes (post=abs) and stretch each layer to [0, 1], which is left out. The "
-            "input part, the bias part and how far they are off the score are in the report",
-            misleads="The biases' part belongs to no lead: leads differ by the input part alone. x is the signal in "
-            "model space: after a min-max it holds the height of the baseline, which counts. The parts sum to the score only of "
-            "piecewise linear networks, not through attention, GELU or layer normalisation.",
-            options=(
-                Option(
-                    "length", str, "held", "Of a cosine: the embedding's length a constant, or free (parts sum to 0).",
-                    choices=("held", "free"),
-                ),
-                Option("post", str, "sum", "Add up with signs, or magnitudes of each channel.", choices=("sum", "abs")),
-            ),
-            signed=True,
-        ),
-        Method(
-            name="guided-backprop",
-            function="ecgcam.attribution.gradients:guided_backprop",
-            family="signal",
-            needs=("gradients", "relu"),
-            passes="1 F + 1 B of the whole window per prompt",
-            paper="Springenberg et al. 2015, figure 1",
-            formula="the gradient, per mV, with R = relu(R') [z > 0] for the gradient R' that reaches relu(z)",
-            misleads="Close to an edge detector: it changes little when the model's last layers are randomised, or the prompt is "
-            f"another one (Adebayo et al. 2018, Nie et al. 2018). {_RELU_ONLY}",
-            signed=True,
-        ),
-        Method(
-            name="deconvolution",
-            function="ecgcam.attribution.gradients:deconvolution",
-            family="signal",
-            needs=("gradients", "relu"),
-            passes="1 F + 1 B of the whole window per prompt",
-            paper="Zeiler and Fergus 2014, section 2.1",
-            formula="the gradient, per mV, with R = relu(R') for the gradient R' that reaches relu(z)",
-            misleads=f"As guided-backprop, and it knows of this signal only what other non-linearities let through. {_RELU_ONLY}",
-            signed=True,
-        ),
-        Method(
-            name="guided-grad-cam",
-            function="ecgcam.attribution.gradients:guided_grad_cam",
-            family="signal",
-            needs=("activations", "gradients", "relu"),
-            passes="1 F + 1 B of the whole window, and of the lead-masked batch, per prompt",
-            paper="Selvaraju et al. 2017",
-            formula="map_lt = guided-backprop_lt relu(grad-cam)_t laid on the samples; cam=lead: for each lead the Grad-CAM "
-            "of the signal that keeps that lead alone, cam=whole: that of the whole window for all, as in the paper",
-            misleads="Fine detail from a method that hardly knows the prompt, within moments from one that does: the detail "
-            f"is no evidence. {_RELU_ONLY}",
-            options=(
-                Option("cam", str, "lead", "Grad-CAM of each lead alone, or of the whole window.", choices=("lead", "whole")),
-            ),
-            signed=True,
-        ),
-        Method(
             name="occlusion",
             function="ecgcam.attribution.perturbation:occlusion",
             family="signal",
@@ -659,6 +496,72 @@ METHODS = {
             formula="cells_k = mean_h a_hk, a the pooling query's weights, that of its own token left out",
             misleads="No prompt has a part in it: every prompt gets the same map. A weight says how much of a cell is read, not "
             "what for; cells are wide, and hold what earlier layers brought there from elsewhere.",
+        ),
+        Method(
+            name="deep-lift",
+            function="ecgcam.attribution.peers:deep_lift",
+            family="signal",
+            needs=("gradients", "captum"),
+            passes="2 F + 1 B through the whole network per prompt",
+            paper="Shrikumar et al. 2017, section 3.5.1; by captum",
+            formula="map_lt = (x_lt - fill_lt) m_lt, m the product of multipliers (change of output / change of input) of the "
+            "rescale rule along the network; sum = score(x) - score(fill). A cosine's multiplier is made of the same rule for "
+            "square, root and reciprocal. How far the sum is off is in the report",
+            misleads="Where x and fill lie on one side of a ReLU but pass it differently between, it sees only the two ends. "
+            "Where a lead equals its fill it gets nothing, however much the flat line matters. Networks with attention, GELU or "
+            "LayerNorm are refused: captum has no rule for them and would take the gradient without a word.",
+            signed=True,
+        ),
+        Method(
+            name="lrp",
+            function="ecgcam.attribution.peers:lrp",
+            family="signal",
+            needs=("gradients", "captum"),
+            passes="3 F + 1 B through the whole network per prompt",
+            paper="Bach et al. 2015, equation 58; by captum",
+            formula="R_i = sum_j a_i w_ij R_j / (z_j + epsilon sign z_j), layer by layer from R = score(x), z_j = sum_i a_i w_ij "
+            "+ bias; the length of the embedding held constant. What biases and epsilon keep is in the report",
+            misleads="Its reference is 0 in model space, not the fill: after a min-max that is the lowest voltage of the window. "
+            "Biases (batch normalisation has them too) can keep most of the score. With epsilon near 0 it is input times "
+            "gradient of a ReLU network, noise included.",
+            options=(
+                Option("epsilon", float, 1e-6, "What stabilises the quotient; larger is smoother and keeps more.", above=0),
+            ),
+            signed=True,
+        ),
+        Method(
+            name="kernel-shap",
+            function="ecgcam.attribution.peers:kernel_shap",
+            family="signal",
+            needs=("scores", "captum"),
+            passes="samples F, for all prompts",
+            paper="Lundberg and Lee 2017, theorem 2; by captum",
+            formula="phi = the weighted least-squares solution of score(tiles of S as they are, the others filled) = phi_0 + "
+            "sum over S of phi_i, S drawn with the Shapley kernel, the full and the empty set with weight 10^6; "
+            "map_lt = phi_i fs / number of valid samples of tile i (score per second)",
+            misleads="An estimate: with few samples for each tile the values scatter, and captum states no error; look at "
+            "another seed. Most sets leave pieces of beats, which the model has never seen. Tiles cut across beats.",
+            options=(_TILE, _SAMPLES),
+            signed=True,
+        ),
+        Method(
+            name="lime",
+            function="ecgcam.attribution.peers:lime",
+            family="signal",
+            needs=("scores", "captum"),
+            passes="samples F, for all prompts",
+            paper="Ribeiro et al. 2016, section 3; by captum",
+            formula="coefficients of a ridge regression of the score on the presence of each tile (there with probability 1/2, "
+            "else filled), samples weighed by exp(-d^2 / (2 0.25^2)), d the cosine distance of presence to all ones; "
+            "laid on samples as kernel-shap",
+            misleads="The plane is fitted to signals with half their tiles gone, not near this one; the values do not sum to the "
+            "score. Kernel width and penalty are conventions of images. An estimate: look at another seed.",
+            options=(
+                _TILE,
+                _SAMPLES,
+                Option("alpha", float, 1.0, "Ridge penalty.", least=0),
+            ),
+            signed=True,
         ),
     )
 }  # fmt: skip
