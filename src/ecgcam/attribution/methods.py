@@ -189,6 +189,19 @@ _WEIGHTS = Option(
 
 _AROUND = ("grad-cam", "hires-cam", "grad-cam-elementwise", "grad-cam++", "xgrad-cam", "layer-cam")
 
+_GRADIENTS = (
+    "saliency", "input-x-gradient", "integrated-gradients", "full-grad", "guided-backprop", "deconvolution", "guided-grad-cam",
+)  # fmt: skip
+_NOISY = (
+    Option("around", str, "saliency", "The method that is run on noisy windows.", choices=_GRADIENTS),
+    Option("draws", int, 25, "Noisy windows.", least=1),
+    Option("noise", float, 0.5, "Its standard deviation, in robust spreads (1.4826 MAD) of the lead.", least=0),
+)
+_INPUT = (
+    "At a sample where the signal lies on its fill (the baseline, mostly) the map is 0, whatever the model reads there."
+)
+_RELU_ONLY = "Refused where the network has no ReLU or another non-linearity beside it (MERL's ViT has GELU)."
+
 _TILE = Option("tile_ms", float, 500.0, "Width of a tile; one lead of it is a player.", above=0)
 _SAMPLES = Option("samples", int, 2048, "Sets of tiles that are run; more than there are tiles.", least=4)
 
@@ -401,6 +414,159 @@ METHODS = {
                 Option("draws", int, 16, "Noisy signals for each lead.", least=1),
                 Option("noise", float, 0.5, "Its standard deviation, in robust spreads (1.4826 MAD) of the lead.", least=0),
             ),
+        ),
+        Method(
+            name="saliency",
+            function="ecgcam.attribution.gradients:saliency",
+            family="signal",
+            needs=("gradients",),
+            passes="1 F + 1 B of the whole window per prompt",
+            paper="Simonyan et al. 2014, section 3",
+            formula="map_lt = |d score / d x_lt|, per mV, on the whole window",
+            misleads="Says where a small change would move the score, not what made it what it is: where the score is flat "
+            "around this signal, evidence that matters gets nothing. Noisy from sample to sample.",
+        ),
+        Method(
+            name="input-x-gradient",
+            function="ecgcam.attribution.gradients:input_x_gradient",
+            family="signal",
+            needs=("gradients",),
+            passes="1 F + 1 B of the whole window per prompt",
+            paper="Shrikumar et al. 2016",
+            formula="map_lt = (x_lt - fill_lt) d score / d x_lt, on the whole window; the paper's fill is 0",
+            misleads=f"{_INPUT} The gradient is that of this signal alone: only of a linear model do the values sum to "
+            "score(x) - score(fill).",
+            signed=True,
+        ),
+        Method(
+            name="integrated-gradients",
+            function="ecgcam.attribution.gradients:integrated_gradients",
+            family="signal",
+            needs=("gradients",),
+            passes="steps x (1 F + 1 B of the whole window) per prompt",
+            paper="Sundararajan et al. 2017, equation 1",
+            formula="map_lt = (x_lt - fill_lt) int_0^1 (d score / d x_lt)(fill + a (x - fill)) da, by Gauss-Legendre quadrature; "
+            "sums to score(x) - score(fill) but for completeness_error in the report",
+            misleads=f"{_INPUT} Shrunken ECGs on the way from the fill are low-voltage ECGs to the model, and their "
+            "gradients count as much as the last one's.",
+            options=(Option("steps", int, 100, "Nodes of the quadrature.", least=1),),
+            signed=True,
+        ),
+        Method(
+            name="gradient-shap",
+            function="ecgcam.attribution.gradients:gradient_shap",
+            family="signal",
+            needs=("gradients",),
+            passes="draws x (2 F + 1 B of the whole window) per prompt",
+            paper="Erion et al. 2021 (expected gradients); Lundberg's shap calls it GradientExplainer",
+            formula="map_lt = E[(x - b)_lt (d score / d x_lt)(b + a (x - b))], a uniform in [0, 1], b the fill with white noise "
+            "(the papers draw b from the training set); a is drawn once from each of `draws` parts of [0, 1]; sums to score(x) - "
+            "E[score(b)] but for completeness_error in the report",
+            misleads="An estimate: look at completeness_error and at another seed. As integrated-gradients; the noise in b "
+            "stays in the map where the gradient is steep.",
+            options=(
+                Option("draws", int, 100, "Starting points, each with one place on the way.", least=1),
+                Option("noise", float, 0.5, "Noise on the fill, in robust spreads (1.4826 MAD) of the lead.", least=0),
+            ),
+            signed=True,
+        ),
+        Method(
+            name="smooth-grad",
+            function="ecgcam.attribution.gradients:smooth_grad",
+            family="signal",
+            needs=("gradients",),
+            passes="draws x the cost of `around`",
+            paper="Smilkov et al. 2017",
+            formula="map = E[M(x + n)], n white noise on the valid samples, of `noise` robust spreads of each lead (the paper's "
+            "is a share of max - min, which of an ECG is the QRS or the wander), M the method `around`",
+            misleads="Explains noisy ECGs, not this one: noise as high as the small waves makes another ECG of it.",
+            options=_NOISY,
+            signed=True,
+        ),
+        Method(
+            name="smooth-grad-squared",
+            function="ecgcam.attribution.gradients:smooth_grad_squared",
+            family="signal",
+            needs=("gradients",),
+            passes="draws x the cost of `around`",
+            paper="Hooker et al. 2019 (SG-SQ)",
+            formula="map = E[M(x + n)^2], as smooth-grad",
+            misleads="As smooth-grad. Squares exaggerate: half the effect is a quarter of the map; signs are lost.",
+            options=_NOISY,
+        ),
+        Method(
+            name="var-grad",
+            function="ecgcam.attribution.gradients:var_grad",
+            family="signal",
+            needs=("gradients",),
+            passes="draws x the cost of `around`",
+            paper="Adebayo et al. 2018 (VarGrad)",
+            formula="map = Var[M(x + n)], the mean squared deviation from the mean, as smooth-grad",
+            misleads="Shows where the explanation is unsteady under noise. A moment that matters steadily gets nothing.",
+            options=_NOISY,
+        ),
+        Method(
+            name="full-grad",
+            function="ecgcam.attribution.gradients:full_grad",
+            family="signal",
+            needs=("gradients",),
+            passes="2 F + 1 B of the whole window per prompt",
+            paper="Srinivas and Fleuret 2019",
+            formula="map = x d score / d x + sum over layers and channels of b d score / d b, b the biases of Conv1d, Linear, "
+            "LayerNorm, and b - w m / sqrt(v + eps) of BatchNorm1d, laid on samples as the declared layer with as many "
+            "cells is, shared evenly by the leads; biases without a place in time (after the pooling) are spread over the "
+            "window. The paper's maps take magnitudes (post=abs) and stretch each layer to [0, 1], which is left out. The "
+            "input part, the bias part and how far they are off the score are in the report",
+            misleads="The biases' part belongs to no lead: leads differ by the input part alone. x is the signal in "
+            "model space: after a min-max it holds the height of the baseline, which counts. The parts sum to the score only of "
+            "piecewise linear networks, not through attention, GELU or layer normalisation.",
+            options=(
+                Option(
+                    "length", str, "held", "Of a cosine: the embedding's length a constant, or free (parts sum to 0).",
+                    choices=("held", "free"),
+                ),
+                Option("post", str, "sum", "Add up with signs, or magnitudes of each channel.", choices=("sum", "abs")),
+            ),
+            signed=True,
+        ),
+        Method(
+            name="guided-backprop",
+            function="ecgcam.attribution.gradients:guided_backprop",
+            family="signal",
+            needs=("gradients", "relu"),
+            passes="1 F + 1 B of the whole window per prompt",
+            paper="Springenberg et al. 2015, figure 1",
+            formula="the gradient, per mV, with R = relu(R') [z > 0] for the gradient R' that reaches relu(z)",
+            misleads="Close to an edge detector: it changes little when the model's last layers are randomised, or the prompt is "
+            f"another one (Adebayo et al. 2018, Nie et al. 2018). {_RELU_ONLY}",
+            signed=True,
+        ),
+        Method(
+            name="deconvolution",
+            function="ecgcam.attribution.gradients:deconvolution",
+            family="signal",
+            needs=("gradients", "relu"),
+            passes="1 F + 1 B of the whole window per prompt",
+            paper="Zeiler and Fergus 2014, section 2.1",
+            formula="the gradient, per mV, with R = relu(R') for the gradient R' that reaches relu(z)",
+            misleads=f"As guided-backprop, and it knows of this signal only what other non-linearities let through. {_RELU_ONLY}",
+            signed=True,
+        ),
+        Method(
+            name="guided-grad-cam",
+            function="ecgcam.attribution.gradients:guided_grad_cam",
+            family="signal",
+            needs=("activations", "gradients", "relu"),
+            passes="1 F + 1 B of the whole window, and of the lead-masked batch, per prompt",
+            paper="Selvaraju et al. 2017",
+            formula="map_lt = guided-backprop_lt relu(grad-cam)_t laid on the samples; cam=lead: for each lead the Grad-CAM "
+            "of the signal that keeps that lead alone, cam=whole: that of the whole window for all, as in the paper",
+            misleads="Fine detail from a method that hardly knows the prompt, within moments from one that does: the detail "
+            f"is no evidence. {_RELU_ONLY}",
+            options=(
+                Option("cam", str, "lead", "Grad-CAM of each lead alone, or of the whole window.", choices=("lead", "whole")),
+            ),
+            signed=True,
         ),
         Method(
             name="occlusion",
