@@ -17,6 +17,7 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 import ecgcam
+from ecgcam.attribution import cam
 from ecgcam.attribution.methods import METHODS, read_pairs
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
@@ -238,6 +239,7 @@ def test_fem_of_three_channels() -> None:
     A = torch.tensor([[[0.0, 0, 0, 0, 5], [-1.0, -1, -1, -1, -6], [1.0, 1, 1, 1, 1]]])
     torch.testing.assert_close(run("fem", A, A, {"k": 1.5}), torch.tensor([[0.0, 0, 0, 0, 1]]))
     torch.testing.assert_close(run("fem", A, A), torch.zeros(1, 5))
+    assert not run("fem", torch.full((1, 1, 313), 0.1), torch.zeros(1, 1, 313), {"k": 0.0}).any()
 
 
 def test_random_cam_draws_from_its_seed_alone() -> None:
@@ -289,6 +291,19 @@ def test_the_sign_of_an_eigenvector_does_not_matter(
     h = (G * A).sum(dim=1)
     for cells, wanted in zip(straight, h, strict=True):
         assert np.corrcoef(cells, wanted)[0, 1] > 0
+
+
+@pytest.mark.parametrize("name", EIGEN)
+@pytest.mark.parametrize("shape", [(3, 5, 9), (3, 9, 5)], ids=str)
+def test_the_way_of_large_layers_gives_the_same(
+    name: str, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    A, G = tensors(True, shape, seed=8)
+    A[1] = 0.0
+    small = run(name, A, G)
+    monkeypatch.setattr(cam, "_MANY", 3)
+    torch.testing.assert_close(run(name, A, G), small, rtol=1e-5, atol=1e-6)
+    assert not small[1].any()
 
 
 DEGENERATE = {

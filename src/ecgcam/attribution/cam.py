@@ -6,8 +6,14 @@ unless it says otherwise.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.sparse.linalg import eigsh
 from torch import Tensor
+
+# Of larger matrices only the wanted pair is computed: all pairs of a layer with thousands of cells would take minutes.
+_MANY = 512
 
 
 def grad_cam(A: Tensor, G: Tensor) -> Tensor:
@@ -85,24 +91,19 @@ def kpca_cam(A: Tensor, G: Tensor, kernel: str = "sigmoid", gamma: float | None 
     Cells are vectors of channels x_j = A_.j - mean_j A_.j; kernels: ``sigmoid`` tanh(gamma x_i . x_j + 1), ``rbf``
     exp(-gamma |x_i - x_j|^2), ``linear`` x_i . x_j (PCA); gamma = 1 / C unless given. Sign: see `_signed`.
     """
-    X = _centred(A).double()
-    dots, width = X.mT @ X, 1 / A.shape[1] if gamma is None else gamma
-    if kernel == "sigmoid":
-        M = torch.tanh(width * dots + 1)
-    elif kernel == "rbf":
-        squares = dots.diagonal(dim1=-2, dim2=-1)
-        M = torch.exp(-width * (squares[:, :, None] + squares[:, None, :] - 2 * dots))
-    else:
-        M = dots
-    value, u = _largest(_centred(_centred(M).mT))
-    return _signed(value.sqrt() * u, A, G)
+    width = 1 / A.shape[1] if gamma is None else gamma
+    # Kernel matrices of a layer with thousands of cells are large: some signals at a time.
+    few = max(1, 2**24 // A.shape[2] ** 2)
+    cells = [_kernel_principal(_centred(part.double()), kernel, width) for part in torch.split(A, few)]
+    return _signed(torch.cat(cells), A, G)
 
 
 def fem(A: Tensor, _G: Tensor, k: float = 2.0) -> Tensor:
     """sum_c m_c [A_ck > m_c + k s_c], m and s mean and standard deviation of a channel over the cells: Fuad et al. 2020."""
-    mean = A.mean(dim=-1, keepdim=True)
-    rare = mean + k * A.std(dim=-1, keepdim=True, correction=0) < A
-    return (mean * rare).sum(dim=1)
+    X = A.double()  # so that a constant channel is exactly its mean
+    mean = X.mean(dim=-1, keepdim=True)
+    rare = mean + k * X.std(dim=-1, keepdim=True, correction=0) < X
+    return (mean * rare).sum(dim=1).to(A.dtype)
 
 
 def random_cam(A: Tensor, _G: Tensor, seed: int = 0) -> Tensor:
@@ -125,11 +126,34 @@ def _principal(X: Tensor) -> Tensor:
     return value.sqrt() * u
 
 
+def _kernel_principal(X: Tensor, kernel: str, width: float) -> Tensor:
+    """sqrt(l) u (N, K), (l, u) the largest eigenpair of the centred matrix of kernels between the cells of X (N, C, K)."""
+    M = X.mT @ X
+    if kernel == "sigmoid":
+        M = torch.tanh(width * M + 1)
+    elif kernel == "rbf":
+        squares = M.diagonal(dim1=-2, dim2=-1)
+        M = torch.exp(-width * (squares[:, :, None] + squares[:, None, :] - 2 * M))
+    value, u = _largest(_centred(_centred(M).mT))
+    return value.sqrt() * u
+
+
 def _largest(M: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the largest eigenvalue (N, 1), at least 0, of symmetric matrices (N, M, M), and its vector (N, M)."""
-    values, vectors = torch.linalg.eigh(M)
-    value: Tensor = values[..., -1:].clamp(min=0)
-    return value, vectors[..., -1]
+    """Return the largest eigenvalue (N, 1), at least 0, of symmetric matrices (N, S, S), and its vector (N, S)."""
+    if M.shape[-1] > _MANY:
+        pairs = [_lanczos(m) for m in M.cpu().numpy()]
+        values, vectors = (torch.from_numpy(np.stack(part)).to(M) for part in zip(*pairs, strict=True))
+    else:
+        values, vectors = torch.linalg.eigh(M)
+        values, vectors = values[..., -1:], vectors[..., -1]
+    return values.clamp(min=0), vectors
+
+
+def _lanczos(m: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if not m.any():
+        return np.zeros(1), np.zeros(len(m))
+    value, vector = eigsh(m, k=1, which="LA", v0=np.random.default_rng(0).standard_normal(len(m)))
+    return value, vector[:, 0]
 
 
 def _signed(cells: Tensor, A: Tensor, G: Tensor) -> Tensor:

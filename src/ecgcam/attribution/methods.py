@@ -1,6 +1,6 @@
 """The table of methods. `--method`, `--set`, `ecgcam methods`, the documentation and the tests read it. Imports no torch.
 
-A CAM method is one function (A, G) -> cells in `cam.py` and one row here.
+A CAM method is one function (A, G) -> cells in `cam.py` and one row here. After a change of a row: `python docs/make_methods.py`.
 """
 
 from __future__ import annotations
@@ -248,6 +248,7 @@ METHODS = {
         Method(
             name="grad-cam-eigen",
             function="ecgcam.attribution.cam:grad_cam_eigen",
+            passes="1 F + 1 B per prompt, and an eigenproblem of the smaller of C and K per lead and prompt",
             paper="defined by the software pytorch-grad-cam (eigen_smooth); no paper",
             formula="cells = X' v, v the first left singular vector of X_ck = (mean_k G_ck) A_ck less each channel's mean",
             misleads="Eigen smoothing looks cleaner because it drops what does not fit the strongest pattern over the cells: "
@@ -300,6 +301,7 @@ METHODS = {
         Method(
             name="eigen-cam",
             function="ecgcam.attribution.cam:eigen_cam",
+            passes="1 F + 1 B per prompt, and an eigenproblem of the smaller of C and K per lead and prompt",
             paper="Muhammad and Yeasin 2020",
             formula="cells = A' v, v the first left singular vector of A (C x K)",
             misleads=f"{_AGNOSTIC} Of a layer after ReLU the cells have one sign: the whole map shows or none of it. {_SIGN}",
@@ -308,6 +310,7 @@ METHODS = {
         Method(
             name="eigen-grad-cam",
             function="ecgcam.attribution.cam:eigen_grad_cam",
+            passes="1 F + 1 B per prompt, and an eigenproblem of the smaller of C and K per lead and prompt",
             paper="defined by the software pytorch-grad-cam (EigenGradCAM); no paper",
             formula="cells = X' v, v the first left singular vector of X = G x A (C x K) less each channel's mean",
             misleads="One direction among the channels: evidence that lies in others is left out. Two directions of nearly "
@@ -317,6 +320,7 @@ METHODS = {
         Method(
             name="kpca-cam",
             function="ecgcam.attribution.cam:kpca_cam",
+            passes="1 F + 1 B per prompt, and an eigenproblem of K x K per lead and prompt",
             paper="Karmani et al. 2024",
             formula="cells = sqrt(l) u, (l, u) the largest eigenpair of the centred kernel matrix (K x K) of the cells' "
             "channel vectors x_k = A_.k less their mean; sigmoid: tanh(gamma x_i . x_j + 1), "
