@@ -72,8 +72,33 @@ difference over largest value:
 4. pytorch-grad-cam weighs a channel's activations by the share of its cells above the threshold, sum_c mean_k[A_ck > t_c] A_ck;
    the paper weighs the cells above the threshold by the channel's mean.
 
+The methods that run the model, on the leads V1, V3 and V5 of the same record, against captum 0.9.0 too:
+
+| method | torchcam 0.5.0 | grad-cam 1.5.7 | captum 0.9.0 |
+|---|---|---|---|
+| score-cam | 8e-8 with its masks (5) | 4e-3; 3e-7 with its masks (5) | |
+| ss-cam | 2e-7 with its masks (5) and the same noise | | |
+| is-cam | differs (6) | | |
+| ablation-cam | | 3e-7 where the score is positive (7) | |
+| smooth-grad-cam++ | differs (8); 1e-7 without noise | | |
+| occlusion | | | 8e-7 |
+| lead-shapley | | | 2e-7 |
+
+5. A map becomes a mask: torchcam scales the cells to [0, 1] and takes them for the pixels of a picture (in one dimension its
+   score-cams raise), pytorch-grad-cam stretches them from the first sample to the last; here each cell lies where it looks, and
+   what is scaled is the map on the samples. The score of the empty signal, which is taken off here and in the paper, does
+   not change a softmax.
+6. torchcam adds its steps up, so that its masks are 1/N, 3/N, 6/N ... (N + 1)/2 times m_c and the last ones amplify the signal.
+   With those factors the difference is 2e-7.
+7. pytorch-grad-cam divides by y, as the paper does: for a lead whose score is negative the map has the opposite sign. Where no
+   activation is exactly 0 it sets a channel to 10^7 below the least one instead of 0.
+8. torchcam takes G and A of the last draw where the paper has the mean of G over the draws, and A of the clean signal; and it
+   adds 1e-8 to the denominator, which decides the weights as in (2). With both the difference is 1e-7. The paper prints D1 as
+   the numerator of a; with D2, as here and in torchcam, one draw without noise is grad-cam++.
+
 ## Left out
 
+- *occlusion* of waves or beats needs to know where they are, and waits for a delineator.
 - *cam* (Zhou et al. 2016) needs a linear classifier on the mean of the target layer. Where a score is that, it is grad-cam
   times the number of cells; the models here read their cells through further layers, a cosine or attention, and it is not
   defined.

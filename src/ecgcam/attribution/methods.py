@@ -189,6 +189,9 @@ _WEIGHTS = Option(
 
 _AROUND = ("grad-cam", "hires-cam", "grad-cam-elementwise", "grad-cam++", "xgrad-cam", "layer-cam")
 
+_TILE = Option("tile_ms", float, 500.0, "Width of a tile; one lead of it is a player.", above=0)
+_SAMPLES = Option("samples", int, 2048, "Sets of tiles that are run; more than there are tiles.", least=4)
+
 _GRADIENTS = (
     "saliency", "input-x-gradient", "integrated-gradients", "full-grad", "guided-backprop", "deconvolution", "guided-grad-cam",
 )  # fmt: skip
@@ -201,9 +204,6 @@ _INPUT = (
     "At a sample where the signal lies on its fill (the baseline, mostly) the map is 0, whatever the model reads there."
 )
 _RELU_ONLY = "Refused where the network has no ReLU or another non-linearity beside it (MERL's ViT has GELU)."
-
-_TILE = Option("tile_ms", float, 500.0, "Width of a tile; one lead of it is a player.", above=0)
-_SAMPLES = Option("samples", int, 2048, "Sets of tiles that are run; more than there are tiles.", least=4)
 
 METHODS = {
     method.name: method
@@ -385,8 +385,7 @@ METHODS = {
             needs=("activations", "scores"),
             passes="steps x (1 F per lead and channel), for all prompts",
             paper="Naidu et al. 2020",
-            formula="as score-cam, the increase averaged over masks (i / steps) m_c, i = 1..steps; torchcam adds the steps up "
-            "(factors of 1/N, 3/N, 6/N, ...), so that its last masks amplify the signal (N + 1) / 2 times",
+            formula="as score-cam, the increase averaged over masks (i / steps) m_c, i = 1..steps",
             misleads=f"{_FLAT} Half an ECG's height is a low-voltage ECG to the model, not half the evidence.",
             options=(_WEIGHTS, Option("steps", int, 10, "Heights of the mask between 0 and 1.", least=1)),
         ),
@@ -398,8 +397,7 @@ METHODS = {
             passes="1 F per lead, and 1 F from the target layer on per lead and channel, for all prompts",
             paper="Desai and Ramaswamy 2020, section 3",
             formula="cells_k = sum_c (y - y_c) / max(|y|, 1e-6) A_ck, y_c the score with channel c at 0 in every cell; the paper "
-            "divides by y, which turns every sign around where a similarity is negative. pytorch-grad-cam sets the channel to "
-            "-1e7 below the least activation instead of 0 where no activation is exactly 0",
+            "divides by y, which turns every sign around where a similarity is negative",
             misleads="Channels that stand in for each other each look idle. A lead whose own score is near 0 gets a very "
             "large map: compare moments within a lead, not leads. At a layer without ReLU, 0 is no absence.",
         ),
@@ -411,8 +409,7 @@ METHODS = {
             passes="draws x (1 F + 1 B) per prompt",
             paper="Omeiza et al. 2019, section 3",
             formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(D1_ck), a_ck = D2_ck / (2 D2_ck + D3_ck sum_j A_cj); D1, "
-            "D2, D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept. The "
-            "paper prints D1 as the numerator of a (grad-cam++ has D2); torchcam takes the last draw's G for D1",
+            "D2, D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept",
             misleads="As grad-cam++. Noise as high as the small waves makes another ECG of it.",
             options=(
                 Option("draws", int, 16, "Noisy signals for each lead.", least=1),
@@ -583,7 +580,7 @@ METHODS = {
             "padding is never filled",
             misleads="Filling makes steps at the window's edges, which the model has never seen. A regular rhythm repeats "
             "itself: with one beat hidden the others still say so, and no single window matters. Narrow "
-            "windows undervalue slow waves.",
+            "windows undervalue slow waves. Sizes are losses of score: compare leads with --scale raw.",
             options=(
                 Option("window_ms", float, 200.0, "Width of the window.", above=0),
                 Option("stride_ms", float, 100.0, "From one window to the next; no wider than the window.", above=0),
@@ -599,7 +596,8 @@ METHODS = {
             paper="leave one out; Zeiler and Fergus 2014 with a lead for a window",
             formula="map_lt = score(x) - score(x without lead l), at each valid sample t",
             misleads="Says nothing of moments. Leads repeat one another (III = II - I): each of two leads that say the same "
-            "looks needless, since the other remains; lead-shapley shares between them.",
+            "looks needless, since the other remains; lead-shapley shares between them. Pictures show the values only with "
+            "--scale raw: the default scale shows gains.",
             signed=True,
         ),
         Method(
@@ -613,7 +611,8 @@ METHODS = {
             "leads outside S filled; sum_l phi_l = score(x) - score(fill). map_lt = phi_l fs / number of valid samples of l "
             "(score per second: a row's sum / fs is phi_l). Values, standard errors and whether they are exact are in the report",
             misleads="Says nothing of moments. Most of the signals it runs have several leads filled, which the model may never "
-            "have seen. Sampled values within two standard errors of each other have no order.",
+            "have seen. Sampled values within two standard errors of each other have no order. Pictures show the values "
+            "only with --scale raw: the default scale shows gains.",
             options=(
                 Option("permutations", int, 128, "Orders drawn for more than 8 leads; an even number.", least=4),
             ),
