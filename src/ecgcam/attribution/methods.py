@@ -96,7 +96,8 @@ class Method:
         ``cam``: (A, G) -> cells; ``rerun``: cells of each lead-masked signal by running the model again; ``signal``: a map of
         the whole window, sample by sample.
     needs : tuple of str
-        What the function is handed: ``activations``, ``gradients``, ``seed``.
+        What the function works with: ``activations``, ``gradients``, ``seed`` (these it is handed), ``scores``, ``attention``,
+        ``captum`` (the extra of that name).
     passes : str
         Cost in forward (F) and backward (B, from the target layer only) passes of the masked batch.
     paper : str
