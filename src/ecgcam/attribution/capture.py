@@ -269,37 +269,11 @@ def module_gradients(
 
 
 # Non-linear functions beside relu, by the names they have in torch: no rule for relu says what to do with them.
-_OTHER_NONLINEAR = frozenset(
-    [
-        "celu",
-        "elu",
-        "gelu",
-        "glu",
-        "gru",
-        "hardshrink",
-        "hardsigmoid",
-        "hardswish",
-        "hardtanh",
-        "leaky_relu",
-        "logsigmoid",
-        "lstm",
-        "mish",
-        "prelu",
-        "relu6",
-        "rnn_relu",
-        "rnn_tanh",
-        "rrelu",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "softshrink",
-        "softsign",
-        "tanh",
-        "tanhshrink",
-        "threshold",
-    ]
-)
+_OTHER_NONLINEAR = frozenset({
+    "celu", "elu", "erf", "gelu", "glu", "gru", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "logsigmoid", "lstm", "mish", "prelu", "relu6", "rnn_relu", "rnn_tanh", "rrelu", "selu", "sigmoid", "silu", "softplus",
+    "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
+})  # fmt: skip
 
 
 class ReluRule(TorchFunctionMode):
