@@ -34,12 +34,12 @@ def _merl(network: nn.Module, layers: dict[str, LayerSpec]) -> EcgTextModel:
     """A model with weights drawn large enough to keep signals alive."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
             values = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1:
                 parameter.copy_(1.5 * values / parameter[0].numel() ** 0.5)
-            else:
-                parameter.add_(0.1 * values)
+            else:  # the gain of a normalisation, or a bias
+                parameter.copy_(0.1 * values + (not name.endswith("bias")))
     return toy_model(
         network, layers, leads=CANONICAL_LEADS, samples=5000, fs=500.0, width=256, similarity="cosine",
         normalisation="minmax", fill="baseline",
