@@ -13,8 +13,8 @@ HEAD = """# Methods
 <!-- Made by `python docs/make_methods.py` from src/ecgcam/attribution/methods.py: change those, not this. -->
 
 `ecgcam explain RECORD --text TEXT --method NAME --set KEY=VALUE`, or `explain(..., method=NAME, options={KEY: VALUE})`.
-Whatever the method, it is asked about each lead alone, all others filled (`--mask`); how much a lead matters is its gain, not
-the size of its map.
+Methods with cells are asked about each lead alone, all others filled (`--mask`); those on the samples about the whole window.
+How much a lead matters is its gain, not the size of its map.
 
 In the formulas, A are the activations of the target layer for one signal and G the gradient of the score with respect to them,
 both C channels x K cells; c runs over channels, k and j over cells, [ ] is 1 where true and 0 elsewhere, ' the transpose. Of
@@ -95,6 +95,24 @@ The methods that run the model, on the leads V1, V3 and V5 of the same record, a
 8. torchcam takes G and A of the last draw where the paper has the mean of G over the draws, and A of the clean signal; and it
    adds 1e-8 to the denominator, which decides the weights as in (2). With both the difference is 1e-7. The paper prints D1 as
    the numerator of a; with D2, as here and in torchcam, one draw without noise is grad-cam++.
+
+The gradient methods, on all twelve leads of the same record with two of its ten seconds padding, sample by sample, against
+captum 0.9.0:
+
+| method | captum 0.9.0 |
+|---|---|
+| saliency | 0 |
+| input-x-gradient | 2e-7 with the fill for its zero |
+| integrated-gradients | 1e-7 (20 and 100 steps) |
+| gradient-shap | 1e-7 with the same draws (9) |
+| smooth-grad, smooth-grad-squared, var-grad | 1e-7, 4e-7, 6e-7 around saliency, with the same noise (10) |
+| guided-backprop, deconvolution | 0 |
+| guided-grad-cam | 0 with `cam=whole` and its cells where they look (11) |
+
+9. captum draws each place on the way anywhere in [0, 1], here each comes from a part of its own, which scatters less.
+10. captum's noise has one size for all leads and reaches padding; here it is as large as each lead's own robust spread.
+11. captum takes cells for pixels when it lays them on samples ("nearest"). Its guided backpropagation and its Grad-CAM, laid as
+    here, have this method's product.
 
 ## Left out
 
