@@ -368,12 +368,12 @@ def drawn(network: nn.Module) -> nn.Module:
     """Weights of a size that keeps signals alive, from a generator of their own."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
             values = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1:
                 parameter.copy_(1.5 * values / math.sqrt(parameter[0].numel()))
-            else:
-                parameter.add_(0.1 * values)
+            else:  # the gain of a normalisation, or a bias
+                parameter.copy_(0.1 * values + (not name.endswith("bias")))
     return network
 
 
