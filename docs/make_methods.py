@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ecgcam.attribution.methods import METHODS, Method
+from ecgcam.attribution.methods import METHODS
+from ecgcam.attribution.registry import Method
 
 PAGE = Path(__file__).with_name("methods.md")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import ecgcam
-from ecgcam.attribution.capture import capture
+from ecgcam.attribution.hooks import capture
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ecgcam.batch.reading import Reading
-from ecgcam.batch.worklist import Item, destinations, refuse_existing, refuse_obstructed, slugs, worklist
+from ecgcam.batch.worklist import Item, destinations, find_recordings, refuse_existing, refuse_obstructed, slugs
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec
 
@@ -21,7 +21,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_files_and_stems_keep_their_own_name() -> None:
-    items = worklist(["a/one.dat", "b/two.hea", "three", "four.v2", "x/five.NPY"])
+    items = find_recordings(["a/one.dat", "b/two.hea", "three", "four.v2", "x/five.NPY"])
     assert [item.name for item in items] == ["one", "two", "three", "four.v2", "five"]
     assert items[0] == Item(Path("a/one.dat"), "one")
 
@@ -31,7 +31,7 @@ def test_a_folder_keeps_relative_paths_and_skips_what_is_no_recording(tmp_path: 
         tmp_path, "a.hea", "a.dat", "sub/a.hea", "sub/a.mat", "sub/deep/b.npy", "alone.mat", "orphan.dat", "notes.txt",
         "af-7.hea", "af-7-twin.hea", "af-7-truth.npz", "out/a/af/explanation.npz", ".cache/hidden.npy", "sub/._a.hea",
     )  # fmt: skip
-    items = worklist([str(tmp_path)])
+    items = find_recordings([str(tmp_path)])
     assert [item.name for item in items] == ["a", "af-7", "af-7-twin", "alone", "sub/a", "sub/deep/b"]
     assert [str(item.path.relative_to(tmp_path)) for item in items] == [
         "a.hea", "af-7.hea", "af-7-twin.hea", "alone.mat", "sub/a.hea", "sub/deep/b.npy",
@@ -41,20 +41,20 @@ def test_a_folder_keeps_relative_paths_and_skips_what_is_no_recording(tmp_path: 
 def test_an_array_beside_a_header_of_its_name_is_not_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "a.hea", "a.npy")
     with pytest.raises(EcgcamError, match=r"would share the folder 'a'"):
-        worklist([str(tmp_path)])
+        find_recordings([str(tmp_path)])
 
 
 def test_a_list_on_stdin(tmp_path: Path) -> None:
     touch(tmp_path, "folder/b.npy")
     lines = ["x/a.dat\n", "\n", f"  {tmp_path / 'folder'}  \n", "c\r\n"]
-    assert [item.name for item in worklist(["-", "d"], lines)] == ["a", "b", "c", "d"]
+    assert [item.name for item in find_recordings(["-", "d"], lines)] == ["a", "b", "c", "d"]
 
     def broken() -> Iterator[str]:
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
         yield ""
 
     with pytest.raises(EcgcamError, match="is not UTF-8 text"):
-        worklist(["-"], broken())
+        find_recordings(["-"], broken())
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_a_list_on_stdin(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_lists_that_are_refused(inputs: list[str], stdin: list[str] | None, says: str) -> None:
     with pytest.raises(EcgcamError) as error:
-        worklist(inputs, stdin)
+        find_recordings(inputs, stdin)
     assert says in str(error.value)
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "orphan.dat", "a.txt", "x/explanation.npz")
     with pytest.raises(EcgcamError, match="holds no recording"):
-        worklist([str(tmp_path)])
+        find_recordings([str(tmp_path)])
 
 
 def test_prompts_that_would_share_a_folder_are_told_apart() -> None:

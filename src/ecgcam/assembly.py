@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ecgcam._version import __version__
-from ecgcam.attribution.capture import cell_width
 from ecgcam.attribution.cells import cell_centres, lay_on_samples
+from ecgcam.attribution.hooks import cell_width
 from ecgcam.attribution.masking import fill_signal, lead_alone
-from ecgcam.attribution.methods import Method
+from ecgcam.attribution.registry import Method
 from ecgcam.attribution.smoothing import smooth
 from ecgcam.explanation import FORMAT, Explanation
 from ecgcam.models.base import EcgTextModel

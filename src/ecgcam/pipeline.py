@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
-from ecgcam.attribution.capture import Capture, capture, input_gradient, score_signals
 from ecgcam.attribution.cells import average_layers
-from ecgcam.attribution.methods import Method, method_named
+from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals
+from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem
+from ecgcam.attribution.registry import Method
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model

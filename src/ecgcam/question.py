@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.methods import Method
+from ecgcam.attribution.registry import Method
 from ecgcam.models.base import EcgTextModel
 from ecgcam.prompts import vocabulary_prompts
 from ecgcam.settings import Settings

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ecgcam import Record, explain, load_model
 from ecgcam.attribution.attention import attention_pool, attention_rollout, chefer, legrad
-from ecgcam.attribution.capture import frozen
+from ecgcam.attribution.hooks import frozen
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 from ecgcam.models.attends import SelfAttention

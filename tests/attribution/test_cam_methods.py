@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution import cam
-from ecgcam.attribution.methods import METHODS, read_pairs
+from ecgcam.attribution.methods import METHODS
+from ecgcam.attribution.registry import read_pairs
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families.merl import AttentionPool, MerlViT, ResidualBlock

@@ -9,8 +9,8 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.capture import capture
 from ecgcam.attribution.cells import average_layers, cell_centres, lay_on_samples, shortest_span, to_cells
+from ecgcam.attribution.hooks import capture
 from ecgcam.models.load import load_model
 from ecgcam.models.spec import LayerSpec
 

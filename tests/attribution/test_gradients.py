@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.capture import ReluRule, capture
 from ecgcam.attribution.cells import lay_on_samples, spread_on_samples
+from ecgcam.attribution.hooks import ReluRule, capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError

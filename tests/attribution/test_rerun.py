@@ -13,7 +13,7 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam_plus_plus
-from ecgcam.attribution.capture import capture, without_channel
+from ecgcam.attribution.hooks import capture, without_channel
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.rerun import ablation_cam, is_cam, score_cam, smooth_grad_cam_pp, ss_cam
 from ecgcam.errors import EcgcamError

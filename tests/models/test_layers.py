@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from ecgcam.attribution.capture import capture, output_shapes
+from ecgcam.attribution.hooks import capture, output_shapes
 from ecgcam.cli.app import run
 from ecgcam.models.load import build_network, load_model
 from ecgcam.models.spec import load_spec, model_names

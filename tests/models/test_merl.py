@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ecgcam.attribution.cam import grad_cam, hires_cam
-from ecgcam.attribution.capture import _leaf_output, capture, frozen
 from ecgcam.attribution.cells import to_cells
+from ecgcam.attribution.hooks import _leaf_output, capture, frozen
 from ecgcam.errors import EcgcamError
 from ecgcam.models.families.merl import ResNetEncoder, build
 from ecgcam.models.load import build_network, load_model

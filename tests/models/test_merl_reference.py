@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.capture import capture, input_gradient
+from ecgcam.attribution.hooks import capture, input_gradient
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families.merl import RESNETS, MerlResNet
 from ecgcam.models.load import load_model

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.assembly import prepare
-from ecgcam.attribution.capture import capture
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import windows_of

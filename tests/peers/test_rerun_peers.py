@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import ecgcam
 from ecgcam.assembly import prepare
 from ecgcam.attribution import rerun
-from ecgcam.attribution.capture import capture
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.perturbation import occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.shapley import lead_shapley

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.capture import frozen, outputs_of
+from ecgcam.attribution.hooks import frozen, outputs_of
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 from ecgcam.models.attends import PoolsByAttention, SelfAttends, SelfAttention

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.capture import capture
 from ecgcam.attribution.cells import cell_centres, read_cells
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem
 

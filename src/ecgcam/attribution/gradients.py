@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.capture import ReluRule, capture, module_gradients, output_shapes
 from ecgcam.attribution.cells import lay_on_samples, spread_on_samples, to_cells
+from ecgcam.attribution.hooks import ReluRule, capture, module_gradients, output_shapes
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError

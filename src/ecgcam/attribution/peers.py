@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from ecgcam.attribution.capture import frozen, output_shapes
+from ecgcam.attribution.hooks import frozen, output_shapes
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 

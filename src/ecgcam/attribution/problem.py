@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.capture import frozen, input_gradient
+from ecgcam.attribution.hooks import frozen, input_gradient
 from ecgcam.models.base import EcgTextModel
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.capture import activations_of, capture, without_channel
 from ecgcam.attribution.cells import lay_on_samples
+from ecgcam.attribution.hooks import activations_of, capture, without_channel
 from ecgcam.attribution.problem import Problem
 
 # Scores nearer to zero than this are no measure of a drop.

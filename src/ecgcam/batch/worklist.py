@@ -20,7 +20,7 @@ class Item:
     name: str
 
 
-def worklist(inputs: Sequence[str], stdin: Iterable[str] | None = None) -> list[Item]:
+def find_recordings(inputs: Sequence[str], stdin: Iterable[str] | None = None) -> list[Item]:
     """Return the recordings that `inputs` name: files, stems, folders (searched, in order), ``-`` for a list on `stdin`.
 
     The list names files, stems and folders too, one a line.

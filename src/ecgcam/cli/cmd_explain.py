@@ -110,9 +110,9 @@ def run(
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
-    from ecgcam.attribution.methods import read_pairs
+    from ecgcam.attribution.registry import read_pairs
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import destinations, refuse_existing, refuse_obstructed, worklist
+    from ecgcam.batch.worklist import destinations, find_recordings, refuse_existing, refuse_obstructed
     from ecgcam.files import check_writable
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts
@@ -141,7 +141,7 @@ def run(
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs, names, start, seconds, all_windows, hop)
     reading.check_flags()
-    items = worklist(records, sys.stdin)
+    items = find_recordings(records, sys.stdin)
     folders = destinations(items, prompts, out)
     refuse_obstructed(folders.values())
     if not force:

@@ -74,7 +74,7 @@ def _show_layers(spec: ModelSpec, as_json: bool) -> None:
     """Run the network without weights, on shapes alone."""
     import torch
 
-    from ecgcam.attribution.capture import output_shapes
+    from ecgcam.attribution.hooks import output_shapes
     from ecgcam.models.load import build_network
 
     x = torch.zeros(1, len(spec.input.leads), spec.input.samples, device="meta")

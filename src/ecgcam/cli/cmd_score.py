@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Rank prompts by their similarity to each recording (without --text-file: the bundled vocabulary)."""
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import worklist
+    from ecgcam.batch.worklist import find_recordings
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts, vocabulary_prompts
     from ecgcam.records import parse_lead_names
@@ -39,7 +39,7 @@ def run(
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
     reading.check_flags()
-    items = worklist(records, sys.stdin)
+    items = find_recordings(records, sys.stdin)
     if len(items) == 1:
         reading.check(items[0], spec.input)
 

@@ -62,7 +62,7 @@ def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1
     """Give an existing text artist new words, with the fonts they need and cut to `width` inches and `lines` lines."""
     text = clean(text)
     font = artist.get_fontproperties().copy()
-    font.set_family(list(families(text)))
+    font.set_family(list(font_families(text)))
     artist.set_fontproperties(font)
     artist.set_text(text if width is None else wrap(text, width, lines, font, _dpi(artist)))
 
@@ -78,7 +78,7 @@ def clean(text: str) -> str:
     return "".join(_MISSING if c in lost else c for c in text)
 
 
-def families(text: str) -> tuple[str, ...]:
+def font_families(text: str) -> tuple[str, ...]:
     """Return the fonts that draw `text`, in the order in which Matplotlib should try them."""
     missing = frozenset(c for c in text if not _drawable(LATIN, c))
     other = _cjk_font(missing) if missing else None

@@ -10,7 +10,7 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam, hires_cam
-from ecgcam.attribution.capture import capture, cell_width, input_gradient
+from ecgcam.attribution.hooks import capture, cell_width, input_gradient
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec

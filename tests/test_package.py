@@ -1,0 +1,59 @@
+"""The house rules that a tool does not check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ecgcam
+from tests.conftest import ROOT
+
+SOURCES = sorted((ROOT / "src/ecgcam").rglob("*.py"))
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    modules = {path.parent.name if path.name == "__init__.py" else path.stem for path in SOURCES}
+    functions = {
+        node.name: path
+        for path in SOURCES
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert len(functions) > 100
+    assert not modules & functions.keys()
+
+
+def test_hooks_are_made_in_one_module_only() -> None:
+    makers = {
+        path.stem for path in SOURCES if "register_forward" in path.read_text() or "register_full" in path.read_text()
+    }
+    assert makers == {"hooks"}
+
+
+@pytest.mark.parametrize("name", ecgcam.__all__)
+def test_everything_that_is_offered_is_there(name: str) -> None:
+    assert getattr(ecgcam, name) is not None
+    assert name in dir(ecgcam)
+
+
+def test_what_is_not_offered_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'explane'"):
+        _ = ecgcam.explane  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ecgcam; ecgcam.Explanation; ecgcam.read_record",
+        "import ecgcam.store, ecgcam.render, ecgcam.settings, ecgcam.batch.worklist, ecgcam.batch.reading",
+        "from ecgcam.attribution.methods import METHODS; [method.row() for method in METHODS.values()]",
+        "from ecgcam.models.spec import load_spec, model_names; [load_spec(name) for name in model_names()]",
+    ],
+)
+def test_reading_drawing_storing_and_the_tables_do_not_import_torch(code: str) -> None:
+    check = f"import sys; {code}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(ROOT), check=False).returncode == 0
