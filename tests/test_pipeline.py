@@ -238,7 +238,7 @@ def test_settings_travel_with_the_map(mini: EcgTextModel, record: Record) -> Non
     assert (meta["method"], meta["layer"], meta["mask"], meta["seed"]) == ("hires-cam", "signal.stages.0", "noise", 4)
     assert meta["smoothing"] == {"smoother": "mean", "ms": 60.0, "signed": True}
     assert meta["gradient"] == "lead"
-    assert (meta["cell_step_ms"], meta["window"]) == (16.0, {"start": 0.0, "seconds": 10.0})
+    assert (meta["cell_step_ms"], meta["window"]) == (16.0, {"start": 0.0, "seconds": 10.0, "record_seconds": 10.0})
     assert meta["cell_width_ms"] >= meta["cell_step_ms"]
     assert len(meta["checkpoint_sha256"]) == 64
     assert got.gradient_smoothed.min() < 0
@@ -414,3 +414,12 @@ def test_several_layers_are_averaged(mini: EcgTextModel, record: Record) -> None
         ecgcam.explain(record, [AF], mini, layer=",".join(paths), method="occlusion")
     with pytest.raises(ecgcam.EcgcamError, match="nowhere"):
         ecgcam.explain(record, [AF], mini, layer="signal.stages.0,nowhere")
+
+
+def test_a_method_that_looks_at_no_layer_names_none(mini: EcgTextModel, record: Record) -> None:
+    two = Record.from_channels("two", record.signal[[1, 6]], record.fs, ("II", "V1"), source="two")
+    (plain,) = ecgcam.explain(two, [AF], mini, method="saliency", gradient=None)
+    assert plain.meta["layer"] is None
+    assert plain.meta["cell_step_ms"] is plain.meta["cell_width_ms"] is None
+    (guided,) = ecgcam.explain(two, [AF], mini, method="guided-grad-cam", gradient=None)
+    assert guided.meta["layer"] == "signal.stages.1"
