@@ -2,6 +2,7 @@
 # make test          set up and run every check; under ten minutes on two cores
 # make ci            the slower groups: the wheel outside the checkout, a short training, peers
 # make train         train the bundled model again from PTB-XL (DATA=folder with ptbxl_database.csv)
+# make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
 # make model-report  the model card's figures again, from the shipped weights
 PYTHON ?= python3
 VENV   ?= .venv
@@ -10,7 +11,7 @@ DATA   ?= .cache/recordings/ptbxl
 RUN    ?= runs
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit train model-report clean
+.PHONY: demo test ci lint types rooms unit train model-report methods clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -48,6 +49,9 @@ train: $(VENV)/.installed
 
 model-report: $(VENV)/.installed
 	$(BIN)/python -m training.card --data $(DATA) --fold 9 --out docs/mini.md
+
+methods: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.every_method
 
 clean:
 	rm -rf $(VENV) .cache build dist

@@ -20,6 +20,9 @@ class Directions:
     def encode(self, texts: Sequence[str]) -> Tensor:
         return torch.eye(self.width)[[int(text) for text in texts]]
 
+    def has(self, text: str) -> bool:
+        return text.isdigit()
+
     def warnings(self, text: str) -> list[str]:
         return []
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.attribution.registry import Method
+from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.prompts import vocabulary_prompts
 from ecgcam.settings import Settings
@@ -69,15 +70,23 @@ def _embed_foil(foil: str, model: EcgTextModel) -> Tensor:
 
 
 def _nearest_findings(prompts: list[str], texts: Tensor, count: int, model: EcgTextModel) -> list[tuple[str, ...]]:
-    """Return for each prompt the findings of the vocabulary whose prompts lie nearest to it, itself left out."""
-    findings = vocabulary_prompts()
-    nearness = (
-        torch.nn.functional.normalize(texts, dim=1)
-        @ torch.nn.functional.normalize(model.encode_text(findings), dim=1).T
-    )
-    ranked = nearness.argsort(dim=1, descending=True)
-    others = [
-        [findings[i] for i in row if findings[i].casefold() != text.casefold()]
-        for text, row in zip(prompts, ranked, strict=True)
-    ]
-    return [tuple(names[:count]) for names in others]
+    """Return for each prompt the findings of the vocabulary whose prompts lie nearest to it, itself left out.
+
+    Raises
+    ------
+    EcgcamError
+        If the model can embed none of them.
+    """
+    known = [finding for finding in vocabulary_prompts() if model.text.has(finding)]
+    chosen = []
+    for prompt, text in zip(prompts, texts, strict=True):
+        others = [finding for finding in known if finding.casefold() != prompt.casefold()]
+        if not others:
+            raise EcgcamError(
+                f"--text {prompt!r}: {model.name} has embeddings of none of the vocabulary's other findings to hold it against; "
+                "give foils with --against"
+            )
+        nearness = torch.nn.functional.cosine_similarity(model.encode_text(others), text[None], dim=1)
+        ranked = nearness.argsort(descending=True)[:count]
+        chosen.append(tuple(others[i] for i in ranked))
+    return chosen

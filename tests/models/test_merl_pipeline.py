@@ -116,3 +116,11 @@ def test_the_recipe_of_the_original_stays_reachable(
     (ours,) = explain(record, PROMPTS[:1], model)
     assert ours.score == pytest.approx(own.score, abs=TOLERANCE)
     assert np.abs(ours.lead_scores - own.lead_scores).max() > 100 * TOLERANCE
+
+
+def test_finer_cam_takes_its_foils_from_the_table(model: EcgTextModel, tmp_path: Path) -> None:
+    record = recorded(tmp_path / "record.npz", channels())
+    (got,) = explain(record, ["sinus rhythm"], model, method="finer-cam", gradient=None)
+    assert got.meta["against"] == ["atrial fibrillation"]  # the only finding of the vocabulary that the table holds
+    with pytest.raises(EcgcamError, match="give foils with --against"):
+        explain(record, ["atrial fibrillation"], model, method="finer-cam", gradient=None)

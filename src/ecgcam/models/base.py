@@ -19,6 +19,9 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return (P, D), before L2."""
 
+    def has(self, text: str) -> bool:
+        """Return whether a prompt can be embedded: a table holds only its own."""
+
     def warnings(self, text: str) -> list[str]:
         """Return what a user should know of a prompt, for example that no word of it is known."""
 

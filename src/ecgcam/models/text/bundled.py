@@ -112,6 +112,10 @@ class BundledEncoder:
         embedded: Tensor = self.tower(texts)
         return embedded
 
+    def has(self, text: str) -> bool:  # noqa: ARG002  (any text has character n-grams)
+        """Return true."""
+        return True
+
     def warnings(self, text: str) -> list[str]:
         """Say so where the tower knows no word of a prompt, or not all of them."""
         words, unknown = words_of(text), self.tower.unknown_words(text)

@@ -137,6 +137,10 @@ class TableEncoder:
         features = torch.from_numpy(self.table.features[[row for row in rows if row is not None]])
         return features if self.project is None else self.project(features)
 
+    def has(self, text: str) -> bool:
+        """Return whether the prompt is in the table."""
+        return text in self._exact or _fold(text) in self._folded
+
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002  (the same for every prompt)
         """Say so where the table's text features come from another tower than the model was trained with."""
         made, trained = (name.rstrip("/").rsplit("/", 1)[-1].casefold() for name in (self.table.tower, self.expected))
@@ -160,6 +164,10 @@ class NoText:
         raise EcgcamError(
             f"{said}prompts for {self.model} need --embeddings FILE.npz for now: a table with the keys {', '.join(KEYS)}"
         )
+
+    def has(self, text: str) -> bool:  # noqa: ARG002
+        """Return false."""
+        return False
 
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002
         """Return nothing: there is no prompt to speak of."""
