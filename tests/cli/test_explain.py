@@ -183,7 +183,7 @@ def test_all_windows(ecgcam: Run, here: Path) -> None:
     assert [line.split()[:2] for line in got.out.splitlines()[1:3]] == [["long", "0.000"], ["long", "15.000"]]
     summary = json.loads((folder / "w00015.000/summary.json").read_text())
     assert summary["slug"] == "atrial-fibrillation"
-    assert summary["settings"]["window"] == {"start": 15.0, "seconds": 10.0}
+    assert summary["settings"]["window"] == {"start": 15.0, "seconds": 10.0, "record_seconds": 25.0}
     assert Explanation.load(folder / "w00015.000").time[[0, -1]] == pytest.approx([15.0, 24.996])
     assert ecgcam("explain", "long.npy", *AF, *ARRAY, *QUICK).code == 2  # the same place
 
