@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
+
+from ecgcam.models.base import EcgTextModel
 
 # What grad-cam takes from packages that it pins torch or pictures with, and that nothing here runs.
 STAND_INS: dict[str, dict[str, Any]] = {
@@ -20,6 +23,18 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "torchvision.transforms": {"Compose": None, "Normalize": None, "ToTensor": None},
     "torchvision.transforms.functional": {"resize": None},
 }
+
+
+class Scores(nn.Module):
+    """Signals (B, 12, T), or as pictures (B, 12, 1, T), to their scores (B, P) with prompts (P, D), or with one (D,)."""
+
+    def __init__(self, model: EcgTextModel, text: Tensor) -> None:
+        super().__init__()
+        self.network, self.encode, self.text = model.network, model.encode_signal, text.reshape(-1, text.shape[-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.encode(x[:, :, 0] if x.ndim == 4 else x) @ self.text.T
+        return scores
 
 
 def imported(name: str) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import ecgcam
 from ecgcam.assembly import prepare
@@ -24,23 +24,13 @@ from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 
+from .conftest import Scores
+
 pytestmark = pytest.mark.slow
 
 Floats = npt.NDArray[np.floating]
 TEXT = "atrial fibrillation"
 CLOSE = 1e-4
-
-
-class Scores(nn.Module):
-    """Signals (B, 12, T), or as pictures (B, 12, 1, T), to their scores (B, 1)."""
-
-    def __init__(self, model: EcgTextModel, text: Tensor) -> None:
-        super().__init__()
-        self.network, self.encode, self.text = model.network, model.encode_signal, text
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.encode(x[:, :, 0] if x.ndim == 4 else x) @ self.text.T
-        return scores
 
 
 @pytest.fixture(scope="module")

@@ -24,31 +24,18 @@ from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.perturbation import occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.shapley import lead_shapley
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 
-from .conftest import imported
+from .conftest import Scores, imported
 
 pytestmark = pytest.mark.slow
 
 Floats = npt.NDArray[np.floating]
 LEADS = (6, 8, 10)
 CLOSE = 1e-4
-
-
-class Scores(nn.Module):
-    """Signals (B, 12, T), or as pictures (B, 12, 1, T), to their scores (B, 1)."""
-
-    def __init__(self, model: EcgTextModel, text: Tensor) -> None:
-        super().__init__()
-        self.network, self.encode, self.text = model.network, model.encode_signal, text
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.encode(x[:, :, 0] if x.ndim == 4 else x) @ self.text[:, None]
-        return scores
 
 
 @pytest.fixture(scope="module")
