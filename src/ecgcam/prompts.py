@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from typing import Any
 
 from ecgcam.errors import EcgcamError
 from ecgcam.resources import configs
@@ -35,5 +36,19 @@ def _is_unicode(text: str) -> bool:
 
 def vocabulary_prompts() -> list[str]:
     """Return the prompt of every finding of the bundled vocabulary, in its order."""
+    return [finding["prompt"] for finding in _findings()]
+
+
+def phrases_of(text: str) -> list[str]:
+    """Return what else people call the finding that a text names, its prompt among it; empty if it names none as it stands."""
+    for finding in _findings():
+        known = [finding["prompt"], *finding["phrases"]]
+        if text.casefold() in {phrase.casefold() for phrase in known}:
+            return known
+    return []
+
+
+def _findings() -> list[dict[str, Any]]:
     table = tomllib.loads((configs() / "vocabulary/findings.toml").read_text(encoding="utf-8"))
-    return [finding["prompt"] for finding in table["finding"]]
+    findings: list[dict[str, Any]] = table["finding"]
+    return findings

@@ -83,6 +83,10 @@ class EcgTextModel:
         path, where = self.spec.layer_named(path)
         return self.network.get_submodule(path), where
 
+    def forget(self) -> None:
+        """Drop what `remember` kept: for a copy of the model whose network is another."""
+        self._remembered = {}
+
     def remember(self, key: object, compute: Callable[[], Remembered]) -> Remembered:
         """Return what `compute` gave the first time: for facts about the network that no record changes."""
         if key not in self._remembered:

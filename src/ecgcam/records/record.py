@@ -159,6 +159,11 @@ def _derive_limb_leads(rows: dict[str, FloatArray]) -> tuple[tuple[str, ...], tu
     return missing, tuple(lead for lead in _LIMB if lead in (first, second))
 
 
+def limb_leads() -> dict[str, tuple[float, float]]:
+    """Return each limb lead as a combination of I and II."""
+    return dict(_LIMB)
+
+
 def canonical_name(name: str) -> str | None:
     """Return the canonical name of a lead (``"AVR"``, ``"lead ii"``, ``"ECG V1"``), or None if it is none of the twelve."""
     text = str(name).strip().lower()

@@ -1,0 +1,202 @@
+"""`ecgcam evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecgcam.cli import options as shared
+from ecgcam.cli.console import complain, print_json, progress, say, set_up_logging
+from ecgcam.cli.tables import print_table
+from ecgcam.errors import EcgcamError
+
+if TYPE_CHECKING:
+    from ecgcam.evidence.evaluation import Entry
+
+ROOMS = ("faithfulness", "localisation", "sanity")
+
+
+def run(
+    records: shared.Records,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", metavar="TEXT", help="A prompt; may be repeated.", show_default=False),
+    ] = None,
+    text_file: shared.TextFile = None,
+    methods: Annotated[
+        str, typer.Option("--methods", metavar="A,B|all", help="What is judged; see `ecgcam methods`.")
+    ] = "grad-cam",
+    masks: Annotated[
+        str | None,
+        typer.Option("--masks", metavar="A,B", help="With these masks. [default: the model's]", show_default=False),
+    ] = None,
+    what: Annotated[
+        str, typer.Option("--what", metavar="A,B", help="Of faithfulness, localisation and sanity.")
+    ] = "faithfulness,localisation,sanity",
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            "--truth",
+            metavar="DIR",
+            help="Where NAME-truth.npz lies: mask (L, N) of true and false, leads, fs. [default: beside each recording]",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        str, typer.Option("--scale", metavar="evidence|lead|raw", help="At which maps are judged.")
+    ] = "evidence",
+    tile: Annotated[
+        float, typer.Option("--tile", metavar="MS", help="What is taken out at a time, 40 to 120 ms.")
+    ] = 80.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
+    model: shared.Model = "mini",
+    checkpoint: shared.Checkpoint = None,
+    embeddings: shared.Embeddings = None,
+    device: shared.Device = "auto",
+    start: shared.Start = 0.0,
+    seconds: shared.Seconds = None,
+    fs: shared.Fs = None,
+    lead_names: shared.LeadNames = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Also write DIR/evidence.jsonl, the table, and DIR/evidence-records.jsonl, a line a map.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after DIR/evidence-records.jsonl: what is there is not done again.")
+    ] = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
+) -> None:
+    """Judge maps: does the score follow them, do they lie where the finding is, do they depend on what they should.
+
+    A random map is always judged beside them.
+    """
+    from ecgcam.attribution.methods import METHODS, method_named
+    from ecgcam.batch.reading import Reading
+    from ecgcam.batch.worklist import Item, find_recordings
+    from ecgcam.evidence.edits import check_tile
+    from ecgcam.evidence.journal import Journal
+    from ecgcam.evidence.truths import find_truth
+    from ecgcam.explanation import SCALES
+    from ecgcam.models.spec import load_spec
+    from ecgcam.prompts import clean_texts
+    from ecgcam.records import parse_lead_names
+    from ecgcam.settings import Settings
+
+    set_up_logging(quiet)
+    prompts = clean_texts(shared.read_prompts(text or [], text_file))
+    shared.check_choice("--scale", scale, SCALES)
+    rooms = _listed("--what", what)
+    for room in rooms:
+        shared.check_choice("--what", room, ROOMS)
+    check_tile(tile)
+    shared.check_model_flags(device, checkpoint, embeddings)
+    spec = load_spec(model)
+    named = list(METHODS) if methods == "all" else _listed("--methods", methods)
+    fills: list[str | None] = [None] if masks is None else [*_listed("--masks", masks)]
+    for name in named:
+        method_named(name)
+    for fill in fills:
+        Settings(mask=fill).check(spec)
+    names = None if lead_names is None else parse_lead_names(lead_names)
+    reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
+    reading.check_flags()
+    items = find_recordings(records, sys.stdin)
+    if resume and out is None:
+        raise EcgcamError("--resume: needs the folder of the run to go on with; give --out DIR")
+    if truth is not None and not truth.is_dir():
+        raise EcgcamError(f"{truth}: no such folder; --truth takes the folder of NAME-truth.npz files")
+    if len(items) == 1:
+        reading.check(items[0], spec.input)
+    asked = {
+        "texts": prompts, "methods": named, "masks": fills, "what": rooms, "scale": scale, "tile_ms": tile, "seed": seed,
+        "model": model, "start": start, "seconds": seconds,
+    }  # fmt: skip
+    journal = Journal(out, asked, resume)
+
+    from ecgcam.evidence.evaluation import Plan, Trial, evaluate_window, mean_rows
+    from ecgcam.models.load import load_model
+
+    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
+    trials = [Trial(name, fill) for fill in fills for name in named]
+    plan = Plan(tuple(rooms), scale, tile)
+    told: set[str] = set()
+    failures = 0
+
+    def refused(trial: Trial, error: EcgcamError) -> None:
+        if f"{trial.method}: {error}" not in told and not quiet:
+            complain(f"note: {trial.method} is left out: {error}")
+        told.add(f"{trial.method}: {error}")
+
+    def judged(item: Item) -> Iterator[Entry]:
+        window = reading.window(reading.record(item, spec.input), spec.input, start)
+        known = find_truth(item.path, truth)
+        yield from evaluate_window(window, prompts, loaded, Settings(seed=seed), trials, plan, known, refused)
+
+    with journal, progress(len(items), "evaluating", quiet) as step:
+        for item in items:
+            if item.name not in journal.done:
+                try:
+                    journal.add(item.name, list(judged(item)))
+                except EcgcamError as error:
+                    failures += 1
+                    complain(str(error))
+            step(1)
+        rows = mean_rows(journal.entries())
+    if out is not None:
+        journal.write_table(rows)
+    if as_json:
+        for row in rows:
+            print_json(row)
+    elif rows:
+        _print(rows)
+    if not rows:
+        if not failures:
+            complain("no metric has a value: no method is allowed, or no truth lies beside the recordings")
+        raise typer.Exit(2)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _listed(flag: str, value: str) -> list[str]:
+    """Return the parts of a comma-separated list, each once."""
+    parts = [part.strip() for part in value.split(",")]
+    if "" in parts:
+        raise EcgcamError(f"{flag} {value}: an empty name; write for example {flag} A,B")
+    return list(dict.fromkeys(parts))
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    """Print a table for each prompt and mask: a line a metric, a column a method, mean and interval."""
+    for text, mask in dict.fromkeys((row["text"], row["mask"]) for row in rows):
+        here = [row for row in rows if (row["text"], row["mask"]) == (text, mask)]
+        methods = list(dict.fromkeys(row["method"] for row in here))
+        cells = {(row["metric"], row["method"]): row for row in here}
+        lines = []
+        for metric in dict.fromkeys(row["metric"] for row in here):
+            known = [cells[metric, method] for method in methods if (metric, method) in cells]
+            chance = next((f"{row['chance']:.3f}" for row in reversed(known) if row["chance"] is not None), "")
+            columns = [_cell(cells.get((metric, method))) for method in methods]
+            lines.append([metric, known[0]["direction"], chance, *columns])
+        most = max(row["n"] for row in here)
+        say(f"{text!r}, mask {mask}, {most} window{'s' if most > 1 else ''}")
+        print_table(["metric", "better", "chance", *methods], lines, right=("chance", *methods))
+        say("")
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["mean"] is None:
+        return ""
+    interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['mean']:.3f}{interval}"

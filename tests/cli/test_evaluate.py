@@ -1,0 +1,93 @@
+"""`ecgcam evaluate` from end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Run, tree
+
+TEXT = "atrial fibrillation"
+
+
+def rows(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_table_with_the_random_map_s_column(ecgcam: Run, recordings: Path) -> None:
+    done = ecgcam("evaluate", recordings / "af-7.dat", "--text", TEXT, "--what", "localisation")
+    assert done.code == 0
+    heading = next(line for line in done.out.splitlines() if line.startswith("metric"))
+    assert heading.split()[:3] == ["metric", "better", "chance"]
+    assert "random map" in heading
+    assert "grad-cam" in heading
+    # The truth of atrial fibrillation is an interval in every lead: time is scored, leads are not.
+    assert "time: mass" in done.out
+    assert "leads: " not in done.out
+
+
+def test_json_rows_are_the_contract_s_and_a_second_run_goes_on(ecgcam: Run, recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call = ("evaluate", recordings / "af-7.dat", "--text", TEXT, "--what", "faithfulness", "--out", out, "--json")
+    done = ecgcam(*call)
+    assert done.code == 0
+    found = rows(done.out)
+    assert all(
+        list(row) == ["text", "method", "mask", "metric", "direction", "mean", "low", "high", "chance", "n"]
+        for row in found
+    )
+    assert {row["method"] for row in found} == {"random map", "grad-cam"}
+    assert rows((out / "evidence.jsonl").read_text()) == found
+    again = ecgcam(*call)
+    assert again.code == 2
+    assert "--resume" in again.err
+    before = tree(out)
+    assert rows(ecgcam(*call, "--resume").out) == found
+    assert tree(out) == before
+
+
+def test_the_truth_may_lie_in_a_folder_of_its_own(ecgcam: Run, lead_v1: Path, tmp_path: Path) -> None:
+    mask = np.zeros((1, 5000), bool)
+    mask[0, :1000] = True
+    np.savez(tmp_path / "v1-truth.npz", mask=mask, leads=["V1"], fs=500.0)
+    call = ("evaluate", lead_v1, "--text", TEXT, "--fs", 500, "--lead-names", "V1", "--what", "localisation", "--json")
+    done = ecgcam(*call, "--truth", tmp_path)
+    assert done.code == 0
+    assert {row["metric"] for row in rows(done.out)} >= {"mass", "pointing", "auc"}
+    without = ecgcam(*call)
+    assert without.code == 2
+    assert "no truth" in without.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--methods", "lucky-guess"), "lucky-guess"),
+        (("--methods", "grad-cam,"), "an empty name"),
+        (("--masks", "sand"), "--mask sand"),
+        (("--what", "beauty"), "--what beauty"),
+        (("--tile", "5"), "--tile 5"),
+        (("--resume",), "--out"),
+        (("--truth", "no-such-folder"), "no-such-folder"),
+    ],
+)
+def test_a_wrong_call_is_one_line(ecgcam: Run, recordings: Path, arguments: tuple[str, ...], said: str) -> None:
+    done = ecgcam("evaluate", recordings / "af-7.dat", "--text", TEXT, *arguments)
+    assert done.code == 2
+    assert not done.out
+    assert len(done.err.splitlines()) == 1
+    assert said in done.err
+
+
+def test_a_recording_that_fails_is_told_and_the_others_are_judged(
+    ecgcam: Run, recordings: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.hea").write_text("nonsense")
+    done = ecgcam(
+        "evaluate", tmp_path / "broken.hea", recordings / "af-7.dat", "--text", TEXT, "--what", "localisation", "--json"
+    )
+    assert done.code == 1
+    assert "broken" in done.err
+    assert rows(done.out)

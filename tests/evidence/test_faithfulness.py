@@ -1,0 +1,112 @@
+"""Every metric on a linear model, whose right map is known on paper."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ecgcam.evidence.edits import Case
+from ecgcam.evidence.faithfulness import (
+    curves,
+    from_curves,
+    from_subsets,
+    measure_faithfulness,
+    random_map,
+    random_subsets,
+)
+
+# score(x) = sum of w x: with 0 as the fill, the map of every sample is w x, and nothing interacts.
+SAMPLES = 400
+
+
+def linear(seed: int = 0, **settings) -> tuple[Case, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    signal = np.repeat(rng.exponential(size=(2, SAMPLES // 8)), 8, axis=1).astype(np.float32)
+    weights = np.repeat(rng.exponential(size=(2, SAMPLES // 8)) ** 2, 8, axis=1)
+    valid = np.ones(signal.shape, bool)
+
+    def score(signals: np.ndarray) -> np.ndarray:
+        return (signals * weights).sum(axis=(1, 2))
+
+    case = Case(signal, np.zeros_like(signal), valid, ("I", "V1"), 100.0, score, removal="mask", **settings)
+    return case, weights * signal
+
+
+LOWER = {"deletion", "sufficiency", "infidelity"}
+
+
+METRICS = ("deletion", "insertion", "comprehensiveness", "sufficiency", "faithfulness correlation", "infidelity")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_right_map_is_best_and_its_opposite_worst(metric: str) -> None:
+    case, right = linear()
+    values = {
+        "right": measure_faithfulness(case, right)[metric],
+        "opposite": measure_faithfulness(case, right.max() - right)[metric],
+        "random": float(np.mean([measure_faithfulness(case, random_map(case, seed))[metric] for seed in range(8)])),
+    }
+    ranked = sorted(values, key=values.__getitem__, reverse=metric not in LOWER)
+    assert ranked == ["right", "random", "opposite"]
+
+
+def test_the_right_map_foretells_every_loss() -> None:
+    case, right = linear()
+    found = measure_faithfulness(case, right)
+    assert found["faithfulness correlation"] == pytest.approx(1.0, abs=1e-6)
+    assert found["infidelity"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_random_map_foretells_nothing() -> None:
+    correlations = []
+    for seed in range(40):
+        case, _ = linear(seed)
+        subsets, drops = random_subsets(case)
+        correlations.append(
+            from_subsets(case.importance(random_map(case, seed)), subsets, drops)["faithfulness correlation"]
+        )
+    mean, error = np.mean(correlations), np.std(correlations) / np.sqrt(len(correlations))
+    assert abs(mean) < 3 * error
+
+
+def test_areas_by_hand() -> None:
+    # Four tiles of 8 samples, worth 4, 3, 2 and 1: the curve of removal is known at every share.
+    signal = np.repeat([[4.0, 3.0, 2.0, 1.0]], 8, axis=1).astype(np.float32) / 8
+
+    def score(signals: np.ndarray) -> np.ndarray:
+        return signals.sum(axis=(1, 2)).astype(np.float64)
+
+    case = Case(signal, np.zeros_like(signal), np.ones((1, 32), bool), ("I",), 100.0, score, removal="mask")
+    removed, left = curves(case, signal)
+    #        0   .01 .05 .1  .2  .3  .4  .5  .6  .7  .8  .9  1
+    tiles = [0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4]
+    lost = np.cumsum([0, 4, 3, 2, 1])[tiles]
+    assert removed == pytest.approx(10 - lost, abs=1e-5)
+    assert left == pytest.approx(lost, abs=1e-5)
+    found = from_curves(removed, left)
+    assert found["comprehensiveness"] == pytest.approx((4 + 4 + 4 + 4 + 7) / 5, abs=1e-5)
+    assert found["sufficiency"] == pytest.approx((6 + 6 + 6 + 6 + 3) / 5, abs=1e-5)
+
+
+def test_a_blank_map_says_nothing_and_breaks_nothing() -> None:
+    case, right = linear()
+    found = measure_faithfulness(case, np.zeros_like(right))
+    assert found["faithfulness correlation"] == 0.0
+    assert found["infidelity"] == 1.0
+
+
+def test_seeing_through_the_map() -> None:
+    case, right = linear()
+    whole = measure_faithfulness(case, np.ones_like(right))["confidence change"]
+    nothing = measure_faithfulness(case, np.zeros_like(right))["confidence change"]
+    assert whole == pytest.approx(0.0, abs=1e-6)
+    assert nothing == pytest.approx(-case.whole, rel=1e-6)
+
+
+def test_the_seed_repeats_and_the_subsets_are_the_map_s_not() -> None:
+    case, right = linear(seed=3)
+    again = replace(case)
+    assert measure_faithfulness(case, right) == measure_faithfulness(again, right)
+    assert measure_faithfulness(case, right) == measure_faithfulness(case, right, random_subsets(case))
