@@ -186,6 +186,13 @@ def test_flags(ecgcam: Run, tmp_path: Path, recordings: Path, arguments: list[st
         (["models", "show", "magic"], "magic: no such model"),
         (["simulate", "magic"], "magic"),
         (["simulate"], "Missing argument 'FINDING"),
+        (
+            ["simulate", "st-elevation", "--set", "wall=posterior"],
+            "wall=posterior: no such wall; choose one of inferior",
+        ),
+        (["simulate", "af", "--set", "wall=inferior"], "af has no wall"),
+        (["simulate", "q-waves", "--set", "wal=inferior"], "--set wal=inferior: no such setting; write --set wall="),
+        (["simulate", "q-waves", "--set", "wall=lateral", "--set", "wall=inferior"], "set twice"),
         (["--magic"], "No such option: --magic"),
         (["explain", "-", *TEXT], "no recording named"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.records import CANONICAL_LEADS
+from ecgcam.records.simulator import FINDINGS, WALLS
 
 AF = ("--text", "atrial fibrillation")
 QUICK = ("--no-png", "--no-gradient")
@@ -290,6 +292,18 @@ def test_simulate_says_what_it_wrote(ecgcam: Run, here: Path) -> None:
     }  # fmt: skip
     got = ecgcam("simulate", "normal", "--out", "sim")
     assert [line.split()[0] for line in got.out.splitlines()] == ["record", "truth"]
+
+
+def test_simulate_by_wall_and_its_help_names_every_finding(ecgcam: Run, here: Path) -> None:
+    for wall in WALLS:
+        assert ecgcam("simulate", "st-elevation", "--set", f"wall={wall}", "--out", wall).code == 0
+        assert f"--set wall={wall}" in (here / wall / "st-elevation-0.hea").read_text()
+    assert len({(here / wall / "st-elevation-0.dat").read_bytes() for wall in WALLS}) == len(WALLS)
+    assert len({(here / wall / "st-elevation-0-twin.dat").read_bytes() for wall in WALLS}) == 1
+    words = ecgcam("simulate", "--help").out
+    named = re.sub(r"-\s+", "-", words).split("One of ")[1].split(".")[0]  # a name may break at its hyphen
+    assert tuple(name.strip() for name in named.split(",")) == FINDINGS
+    assert f"wall={'|'.join(WALLS)}" in words
 
 
 @pytest.mark.shared

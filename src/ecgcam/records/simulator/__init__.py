@@ -27,7 +27,15 @@ The **truth** is one of two, by the finding's row in the table:
   where the P wave is missing and fibrillatory waves run undisturbed.
 """
 
+from ecgcam.records.simulator.findings import WALLS
 from ecgcam.records.simulator.output import write
-from ecgcam.records.simulator.recording import FINDINGS, TRUTH_UV, Simulation, simulate
+from ecgcam.records.simulator.recording import (
+    FINDINGS,
+    TRAINING_SEEDS,
+    TRUTH_UV,
+    Simulation,
+    simulate,
+    simulate_batch,
+)
 
-__all__ = ["FINDINGS", "TRUTH_UV", "Simulation", "simulate", "write"]
+__all__ = ["FINDINGS", "TRAINING_SEEDS", "TRUTH_UV", "WALLS", "Simulation", "simulate", "simulate_batch", "write"]

@@ -33,12 +33,18 @@ MARGIN = 4
 
 @dataclass(frozen=True)
 class Wave:
-    """A Gaussian of the dipole: centre (s after QRS onset), width (s, one standard deviation), size and direction (mV)."""
+    """A Gaussian of the dipole: centre (s after QRS onset), width (s, one standard deviation), size and direction (mV).
+
+    `hold` keeps its top level for so long (s, half on either side of the centre); `fall` is the width of its falling side
+    where that is another.
+    """
 
     name: str
     at: float
     width: float
     vector: Vector
+    hold: float = 0.0
+    fall: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,22 @@ def draw_patient(seed: int) -> Patient:
 def sinus_rhythm(patient: Patient, seconds: float, time: Doubles, rng: np.random.Generator) -> Plan:
     """The seed's own rhythm: 55 to 95 a minute, quickening with every breath."""
     rate = float(rng.uniform(55, 95))
+    rr = random_breathing_intervals(patient, seconds, rate, rng)
+    onsets, rr = place_beats(rr, rate, seconds, float(rng.uniform()))
+    beats = sinus_beats(patient, onsets, rr, rate, rng.standard_normal(len(onsets)))
+    return Plan(patient=patient, seconds=seconds, time=time, rate=rate, beats=tuple(beats))
+
+
+def random_breathing_intervals(
+    patient: Patient, seconds: float, rate: float, rng: np.random.Generator, swing: float = 1.0
+) -> Doubles:
+    """Relative RR intervals of a sinus rhythm, with `MARGIN` more on either side: about 1, and never a metronome."""
     count = intervals_in(seconds, rate) + 2 * MARGIN
     nominal = np.arange(count) * 60 / rate
     breath = np.sin(2 * np.pi * patient.breathing * nominal + patient.breath)
     slow = np.sin(2 * np.pi * (0.1 * nominal + float(rng.uniform())))
-    rr = 1 + float(rng.uniform(0.012, 0.04)) * breath + float(rng.uniform(0.005, 0.018)) * slow
-    rr += 0.008 * rng.standard_normal(count)
-    onsets, rr = place_beats(rr, rate, seconds, float(rng.uniform()))
-    beats = sinus_beats(patient, onsets, rr, rate, rng.standard_normal(len(onsets)))
-    return Plan(patient=patient, seconds=seconds, time=time, rate=rate, beats=tuple(beats))
+    rr = float(rng.uniform(0.012, 0.04)) * breath + float(rng.uniform(0.005, 0.018)) * slow
+    return np.asarray(1 + swing * (rr + 0.008 * rng.standard_normal(count)))
 
 
 def intervals_in(seconds: float, rate: float) -> int:
@@ -197,11 +210,21 @@ def sinus_beats(patient: Patient, onsets: Doubles, rr: Doubles, rate: float, jit
 def project(plan: Plan) -> Doubles:
     """The eight measured leads (8, N), mV, free of noise."""
     dipole = np.zeros((3, len(plan.time)))
+    # A pacing spike is shorter than a sample; what a recorder's filter makes of it is not.
+    shortest = 0.55 * plan.seconds / len(plan.time)
     for beat in plan.beats:
         for wave in beat.waves:
-            centre = beat.onset + wave.at
-            first, last = np.searchsorted(plan.time, [centre - 5 * wave.width, centre + 5 * wave.width])
-            bell = np.exp(-0.5 * ((plan.time[first:last] - centre) / wave.width) ** 2)
+            start = beat.onset + wave.at - wave.hold / 2
+            stop = start + wave.hold
+            rise = max(wave.width, shortest)
+            fall = rise if wave.fall is None else wave.fall
+            first, last = np.searchsorted(plan.time, [start - 5 * rise, stop + 5 * fall])
+            time = plan.time[first:last]
+            bell = np.exp(-0.5 * ((time - start) / rise) ** 2)
+            if wave.hold or wave.fall is not None:
+                bell[time >= start] = 1.0
+                after = time > stop
+                bell[after] = np.exp(-0.5 * ((time[after] - stop) / fall) ** 2)
             dipole[:, first:last] += np.outer(wave.vector, beat.gain * bell)
     leads = plan.patient.electrodes @ dipole
     return np.asarray(leads if plan.background is None else leads + plan.background)

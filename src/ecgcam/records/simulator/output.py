@@ -44,6 +44,8 @@ def write(simulation: Simulation, folder: Path) -> dict[str, str | None]:
 def _write_all(simulation: Simulation, folder: Path) -> dict[str, str | None]:
     name = f"{simulation.finding}-{simulation.seed}"
     about = f"ecgcam simulate {simulation.finding} --seed {simulation.seed}"
+    if simulation.wall is not None:
+        about += f" --set wall={simulation.wall}"
     truth = folder / f"{name}-truth.npz"
     with atomic(truth) as path:
         np.savez_compressed(
