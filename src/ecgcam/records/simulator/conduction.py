@@ -21,10 +21,10 @@ def left_bundle_branch_block(plan: Plan, rng: np.random.Generator) -> Plan:
     axis = 0.6 * patient.axis - float(rng.uniform(0.0, 0.35))
     # No septal q: the septum is crossed from right to left, so the first vector already points to the left.
     ventricle = (
-        (0.13, 0.055, (0.16, 0.04, -small_r)),
+        (0.14, 0.052, (0.16, 0.04, -small_r)),
         (0.31, 0.105, (0.84, 0.50, 0.95)),
         (0.51, 0.125, (0.62, 0.20, 1.20)),
-        (0.72, 0.100, (0.60 * notch, 0.10, 0.72)),
+        (0.70, 0.092, (0.60 * notch, 0.10, 0.72)),
     )
     waves = tuple(
         Wave("QRS", at * qrs, width * qrs, turned_vector(vector, size, axis, 0.5 * patient.turn))
@@ -72,8 +72,8 @@ def _right_ventricle_last(plan: Plan, qrs: float, size: float, discordance: floa
     late = tuple(
         Wave("QRS", qrs - back, width, turned_vector(towards, size * share, 0.0, 0.5 * patient.turn))
         for back, width, share in (
-            (0.036 + 0.42 * delay, 0.009 + 0.10 * delay, 0.85),
-            (0.026 + 0.05 * delay, 0.010 + 0.10 * delay, 0.55),
+            (0.040 + 0.42 * delay, 0.009 + 0.10 * delay, 0.85),
+            (0.028 + 0.16 * delay, 0.009 + 0.08 * delay, 0.55),
         )
     )
     t_size = discordance * size * patient.sizes[4] ** 0.5

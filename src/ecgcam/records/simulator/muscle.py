@@ -27,8 +27,10 @@ _Q: dict[str, Vector] = {
     "anterior": (0.06, 0.05, 0.62),
     "lateral": (-0.50, 0.12, -0.10),
 }
-# How the R wave's main vector leans away from a wall that is lost: degrees in the frontal and horizontal plane.
-_LEAN: dict[str, tuple[float, float]] = {"inferior": (-14, 0), "anterior": (0, 22), "lateral": (14, 0)}
+# That first wave's centre and width, s: in front, Q and S run together.
+_Q_TIME = {"inferior": (0.0245, 0.0088), "anterior": (0.0300, 0.0112), "lateral": (0.0245, 0.0088)}
+# How the rest of the QRS leans away from a wall that is lost, degrees in the frontal and horizontal plane, and what is left.
+_LEAN = {"inferior": (-14, 0, 0.92), "anterior": (0, 33, 0.78), "lateral": (14, 0, 0.92)}
 WALLS = tuple(_ST)
 
 
@@ -44,7 +46,7 @@ def st_elevation(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
 
 def st_depression(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
     """ST lowered over the wall, level or falling; the T wave small."""
-    return _injury(plan, _ST[wall], -float(rng.uniform(0.6, 1.1)), float(rng.uniform(-0.2, 0.3)), fall=True)
+    return _injury(plan, _ST[wall], -float(rng.uniform(0.75, 1.2)), float(rng.uniform(0.3, 0.9)), fall=True)
 
 
 def _injury(plan: Plan, direction: Vector, size: float, hump: float, *, fall: bool = False) -> Plan:
@@ -53,11 +55,11 @@ def _injury(plan: Plan, direction: Vector, size: float, hump: float, *, fall: bo
     size *= patient.size**0.5
 
     def injured(beat: Beat) -> Beat:
-        start = beat.qrs + 0.012
+        start = beat.qrs - 0.002
         peak = beat.qt - 2.1 * patient.t_fall
         vector = turned_vector(direction, size, 0.4 * patient.t_axis, 0.4 * patient.t_turn)
         stop = peak - (0.06 if fall else 0.02)
-        segment = Wave("T", (start + stop) / 2, 0.011, vector, hold=stop - start, fall=patient.t_fall)
+        segment = Wave("T", (start + stop) / 2, 0.009, vector, hold=stop - start, fall=patient.t_fall)
         top = Wave(
             "T",
             peak,
@@ -102,7 +104,7 @@ def q_waves(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
 def _lost(plan: Plan, wall: str, size: float) -> Plan:
     patient = plan.patient
     size *= patient.size**0.7
-    lean, back = (math.radians(degrees) for degrees in _LEAN[wall])
+    lean, back, left = _LEAN[wall]
 
     def scarred(beat: Beat) -> Beat:
         waves = []
@@ -113,8 +115,10 @@ def _lost(plan: Plan, wall: str, size: float) -> Plan:
             elif septum:  # the first of the QRS, small and forward, has no part in what now comes first
                 septum = False
             else:
-                waves.append(replace(wave, vector=turned_vector(wave.vector, 0.92, lean, back)))
-        first = Wave("QRS", 0.0225, 0.0085, turned_vector(_Q[wall], size, 0.3 * patient.axis, 0.3 * patient.turn))
+                waves.append(
+                    replace(wave, vector=turned_vector(wave.vector, left, math.radians(lean), math.radians(back)))
+                )
+        first = Wave("QRS", *_Q_TIME[wall], turned_vector(_Q[wall], size, 0.3 * patient.axis, 0.3 * patient.turn))
         return replace(beat, waves=(*waves, first))
 
     return each_beat(plan, scarred)
@@ -160,13 +164,14 @@ def left_ventricular_hypertrophy(plan: Plan, rng: np.random.Generator) -> Plan:
         if strain:
             peak = beat.qt - 2.1 * patient.t_fall
             against: Vector = (-0.20, -0.04, -0.24)
-            start = beat.qrs + 0.012
+            start = beat.qrs - 0.002
             segment = turned_vector(against, 0.45 * strain, 0.0, 0.0)
             waves.append(
-                Wave("T", (start + peak - 0.05) / 2, 0.014, segment, hold=peak - 0.05 - start, fall=patient.t_fall)
+                Wave("T", (start + peak - 0.05) / 2, 0.010, segment, hold=peak - 0.05 - start, fall=patient.t_fall)
             )
             waves.append(Wave("T", peak, 1.1 * patient.t_fall, turned_vector(against, strain, 0.0, 0.0)))
-        return replace(beat, waves=tuple(waves))
+        # What is larger is seen for longer.
+        return replace(beat, qrs=1.05 * beat.qrs, waves=tuple(waves))
 
     return each_beat(plan, thickened)
 
@@ -183,9 +188,13 @@ def t_abnormality(plan: Plan, rng: np.random.Generator) -> Plan:
 
 
 def long_qt(plan: Plan, rng: np.random.Generator) -> Plan:
-    """QTc (Fridericia) of 490 to 580 ms: a late T wave after a long ST, or a broad one; as long as diastole leaves room."""
+    """QTc (Fridericia) of 490 to 580 ms, less where T would run into the next P: a late T wave, or a broad one."""
     patient = plan.patient
-    wanted = float(rng.uniform(0.49, 0.58)) / patient.qtc
+    room = min(
+        (later.onset - patient.pr - beat.onset) / beat.qt
+        for beat, later in zip(plan.beats, plan.beats[1:], strict=False)
+    )
+    wanted = max(0.475 / patient.qtc, min(float(rng.uniform(0.49, 0.58)) / patient.qtc, room))
     broad = float(rng.uniform(1.0, 1.5))
 
     def prolonged(beat: Beat) -> Beat:

@@ -17,7 +17,8 @@ def disturbance(samples: int, fs: float, patient: Patient, rng: np.random.Genera
     time = np.arange(samples) / fs
     top = min(130.0, 0.45 * fs)
     muscle = 0.0035 * float(np.exp(0.45 * np.clip(rng.standard_normal(), -2, 2)))
-    mains = float(rng.uniform(0.0005, 0.003))
+    # A recorder this slow filters the mains away before it samples.
+    mains = float(rng.uniform(0.0005, 0.003)) * (fs > 111)
     hum = 2 * np.pi * (50 * time + float(rng.uniform()))
     wander = 0.038 * float(np.exp(0.4 * np.clip(rng.standard_normal(), -2, 2)))
     noises = []

@@ -79,8 +79,8 @@ def atrial_flutter(plan: Plan, rng: np.random.Generator) -> Plan:
     ]
     phase = 2 * np.pi * (turns / 60 * (plan.time - onsets[0]) + float(rng.uniform(0.0, 1.0)))
     # A saw's teeth, counterclockwise: down slowly and up fast in II, III and aVF; small and upright in V1.
-    height = float(rng.uniform(0.11, 0.19))
-    teeth = sum(math.exp(-0.28 * k * k) / k * np.sin(k * phase) for k in (1, 2, 3, 4))
+    height = float(rng.uniform(0.10, 0.17))
+    teeth = sum(math.exp(-0.12 * k * k) / k * np.sin(k * phase) for k in (1, 2, 3, 4))
     bumps = np.cos(phase - 0.4) + 0.25 * np.cos(2 * phase)
     frontal = np.outer(LEAD_VECTORS @ np.array([0.0, 0.85, 0.0]), height * teeth)
     forward = np.outer(LEAD_VECTORS @ np.array([0.0, 0.0, -0.55]), height * bumps)
@@ -190,14 +190,14 @@ def ectopic_ventricle(
     patient: Patient, qrs: float, origin: tuple[Vector, Vector, Vector], size: float, axis: float, turn: float
 ) -> tuple[Wave, ...]:
     """QRS and T of a beat that begins in a ventricle and spreads from muscle to muscle; T waves are timed from the end of T."""
-    shape = ((0.17, 0.075), (0.43, 0.135), (0.70, 0.120))
+    shape = ((0.18, 0.068), (0.42, 0.125), (0.67, 0.107))
     complex_ = tuple(
         Wave("QRS", at * qrs, width * qrs, turned_vector(vector, size, axis, turn))
         for (at, width), vector in zip(shape, origin, strict=True)
     )
     # Repolarisation runs against the QRS: ST and T are opposite to its area.
     area = np.sum([width * np.array(vector) for (_, width), vector in zip(shape, origin, strict=True)], axis=0)
-    x, y, z = (float(value) for value in -area * 1.9)
+    x, y, z = (float(value) for value in -area * 2.05)
     end = -2.1 * patient.t_fall
     t_size = size * patient.sizes[4] ** 0.5
     return (
