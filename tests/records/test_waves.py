@@ -1,0 +1,119 @@
+"""Beats and waves of a signal made by hand, where every bound is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecgcam.records.waves import QRS, SEGMENTS, P, T, Waves, find_waves
+
+SECONDS, BEATS = 10, np.arange(0.6, 9.6, 0.9)  # of the R peaks
+# Centre after R (s), half length (s) and height (mV) of each wave, a raised cosine.
+SHAPES = {P: (-0.16, 0.05, 0.15), QRS: (0.0, 0.04, 1.0), T: (0.28, 0.09, 0.3)}
+
+
+def hand_made(fs: float, *, p: bool = True, beats: np.ndarray = BEATS, leads: int = 3) -> np.ndarray:
+    """Leads (L, T) in mV that differ in height and sign."""
+    time = np.arange(int(SECONDS * fs)) / fs
+    signal = np.zeros_like(time)
+    for beat in beats:
+        for wave, (centre, half, height) in SHAPES.items():
+            phase = np.clip((time - beat - centre) / half, -1, 1)
+            signal += height * (p or wave != P) * (1 + np.cos(np.pi * phase)) / 2
+    return np.outer([1.0, -0.6, 0.8][:leads], signal)
+
+
+@pytest.mark.parametrize("fs", [100.0, 250.0, 500.0, 1000.0])
+@pytest.mark.parametrize("leads", [1, 3])
+def test_every_wave_is_found_where_it_lies(fs: float, leads: int) -> None:
+    waves = find_waves(hand_made(fs, leads=leads), fs)
+    assert len(waves.beats) == len(BEATS)
+    assert np.abs(waves.beats / fs - BEATS).max() < 0.03
+    for wave, (centre, half, _) in SHAPES.items():
+        middle = BEATS + centre
+        # A raised cosine has hardly begun at its first sample: bounds lie inside, by at most half of its half length.
+        assert np.nanmedian(np.abs(waves.onset[:, wave] / fs - (middle - half))) < half / 2 + 1 / fs
+        assert np.nanmedian(np.abs(waves.offset[:, wave] / fs - (middle + half))) < half / 2 + 1 / fs
+        assert np.nanmax(np.abs(waves.peak[:, :, wave] / fs - middle)) <= 0.02
+    assert np.isfinite(waves.onset[1:]).all()
+
+
+def test_bounds_are_in_order() -> None:
+    waves = find_waves(hand_made(500.0), 500.0)
+    in_order = np.stack([waves.onset, waves.offset], axis=-1)[1:].reshape(-1, 6)
+    assert (np.diff(in_order, axis=1) > 0).all()
+
+
+def test_no_p_is_called_where_there_is_none() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, (3, 5000))
+    waves = find_waves(hand_made(500.0, p=False) + noise, 500.0)
+    assert len(waves.beats) == len(BEATS)
+    assert np.isnan(waves.onset[:, P]).all()
+    assert np.isnan(waves.peak[:, :, P]).all()
+    assert np.isfinite(waves.onset[:, T]).all()
+
+
+def test_the_place_of_the_window_and_the_voltage_do_not_matter() -> None:
+    signal = hand_made(500.0)
+    first, second = find_waves(signal, 500.0), find_waves(3 * signal + 0.7, 500.0)
+    np.testing.assert_array_equal(first.beats, second.beats)
+    np.testing.assert_array_equal(first.onset, second.onset)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        np.zeros((3, 5000)),
+        np.random.default_rng(1).normal(0, 0.3, (3, 5000)),
+        np.full((2, 5000), np.nan),
+        np.zeros((1, 0)),
+        hand_made(500.0)[:, :200],
+        np.eye(1, 5000, 2500),
+        np.outer(np.ones(2), np.sin(np.arange(5000) / 500)),
+    ],
+    ids=["flat", "noise", "missing", "empty", "0.4 s", "spike", "wander"],
+)
+def test_what_is_no_ecg_is_unknown_and_no_error(signal: np.ndarray) -> None:
+    waves = find_waves(signal, 500.0)
+    assert np.isnan(waves.onset[:, [P, T]]).all()
+    assert (waves.segments() >= 0).sum() < 500
+    assert waves.peak.shape == (len(signal), len(waves.beats), 3)
+
+
+def test_flat_and_missing_leads_have_no_peaks_and_spoil_nothing() -> None:
+    signal = hand_made(500.0)
+    valid = np.ones(signal.shape, bool)
+    signal[1], valid[1] = 0.0, False
+    waves = find_waves(signal, 500.0, valid)
+    assert np.isnan(waves.peak[1]).all()
+    alone = find_waves(signal[[0, 2]], 500.0)
+    np.testing.assert_array_equal(waves.onset, alone.onset)
+    np.testing.assert_array_equal(waves.peak[[0, 2]], alone.peak)
+
+
+def test_a_noisy_lead_is_left_out() -> None:
+    signal = hand_made(500.0)
+    clean = find_waves(signal[[0, 2]], 500.0)
+    signal[1] = np.random.default_rng(2).normal(0, 2.0, 5000)
+    noisy = find_waves(signal, 500.0)
+    np.testing.assert_array_equal(noisy.onset, clean.onset)
+    assert np.isnan(noisy.peak[1]).all()
+
+
+def test_no_beat_in_the_padding() -> None:
+    valid = np.ones((3, 5000), bool)
+    valid[:, 2500:] = False
+    waves = find_waves(np.where(valid, hand_made(500.0), 0.0), 500.0, valid)
+    assert len(waves.beats) == (BEATS < 4.9).sum()
+
+
+def test_segments_follow_one_another() -> None:
+    nan = np.nan
+    onset = np.array([[1.0, 5, 10], [20, 24, 30], [nan, 40, nan]])
+    offset = np.array([[2.0, 7, 13], [21, 26, 33], [nan, 42, nan]])
+    waves = Waves(10.0, 46, np.array([6, 25, 41]), onset, offset, np.zeros((1, 3, 3)))
+    names = ["-" if label < 0 else SEGMENTS[label] for label in waves.segments()]
+    beat = ["P"] * 2 + ["PR"] * 2 + ["QRS"] * 3 + ["ST"] * 2 + ["T"] * 4
+    second = ["P"] * 2 + ["PR"] * 2 + ["QRS"] * 3 + ["ST"] * 3 + ["T"] * 4
+    # No P before the third QRS: TP lasts until it. Its T is unknown, and so is what follows it.
+    assert names == ["-", *beat, *["TP"] * 6, *second, *["TP"] * 6, *["QRS"] * 3, *["-"] * 3]
