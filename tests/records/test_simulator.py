@@ -166,7 +166,7 @@ def test_normal_reads_as_normal() -> None:
         assert depths[ROW["aVR"]] > 3 * heights[ROW["aVR"]]
         ratio = heights / (heights + depths)  # the share of R grows from V1 to V6
         assert ratio[ROW["V1"]] < 0.5 < ratio[ROW["V5"]]
-        assert ratio[ROW["V1"]] - 0.05 < ratio[ROW["V3"]] < ratio[ROW["V4"]] < ratio[ROW["V5"]]
+        assert ratio[ROW["V1"]] - 0.05 < ratio[ROW["V3"]] < ratio[ROW["V4"]] < ratio[ROW["V5"]] + 0.05
         p = next(row for row in made.intervals if row[0] == "P" and row[1] > 0.1)
         inside = made.signal[:, round(p[1] * made.fs) : round(p[2] * made.fs)]
         before = made.signal[:, round(p[1] * made.fs)]

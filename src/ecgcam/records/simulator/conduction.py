@@ -22,9 +22,9 @@ def left_bundle_branch_block(plan: Plan, rng: np.random.Generator) -> Plan:
     # No septal q: the septum is crossed from right to left, so the first vector already points to the left.
     ventricle = (
         (0.14, 0.052, (0.16, 0.04, -small_r)),
-        (0.31, 0.105, (0.84, 0.50, 0.95)),
-        (0.51, 0.125, (0.62, 0.20, 1.20)),
-        (0.70, 0.092, (0.60 * notch, 0.10, 0.72)),
+        (0.31, 0.105, (0.80, 0.44, 0.95)),
+        (0.51, 0.125, (0.50, 0.20, 1.50)),
+        (0.70, 0.092, (0.50 * notch, 0.08, 0.90)),
     )
     waves = tuple(
         Wave("QRS", at * qrs, width * qrs, turned_vector(vector, size, axis, 0.5 * patient.turn))
@@ -38,8 +38,8 @@ def left_bundle_branch_block(plan: Plan, rng: np.random.Generator) -> Plan:
         # Repolarisation runs against the QRS: ST and T opposite to it, the ST running into the T.
         peak = qt - 2.1 * patient.t_fall
         repolarisation = (
-            Wave("T", peak, 1.1 * patient.t_fall, turned_vector((-0.20, -0.03, -0.32), discordant, axis, 0.0)),
-            Wave("T", peak - 0.075, 0.072, turned_vector((-0.13, -0.03, -0.30), discordant, axis, 0.0)),
+            Wave("T", peak, 1.1 * patient.t_fall, turned_vector((-0.17, -0.03, -0.40), discordant, axis, 0.0)),
+            Wave("T", peak - 0.075, 0.072, turned_vector((-0.13, -0.03, -0.38), discordant, axis, 0.0)),
         )
         kept = tuple(wave for wave in beat.waves if wave.name == "P")
         return replace(beat, qrs=qrs, qt=qt, symbol="L", waves=kept + waves + repolarisation)
@@ -63,11 +63,11 @@ def incomplete_right_bundle_branch_block(plan: Plan, rng: np.random.Generator) -
 
 
 def _right_ventricle_last(plan: Plan, qrs: float, size: float, discordance: float, rng: np.random.Generator) -> Plan:
+    opposed = 1 - float(rng.uniform(0.5, 0.75)) * min(1.0, size)
     patient = plan.patient
     # Forward and to the right; a little up or down as the heart lies.
     towards: Vector = (-0.42, float(rng.uniform(-0.12, 0.12)), -0.78)
     size *= patient.size**0.5
-    # What the right ventricle no longer opposes: the last forces backward of the left one are cut short by it.
     delay = qrs - patient.qrs
     late = tuple(
         Wave("QRS", qrs - back, width, turned_vector(towards, size * share, 0.0, 0.5 * patient.turn))
@@ -80,7 +80,10 @@ def _right_ventricle_last(plan: Plan, qrs: float, size: float, discordance: floa
 
     def widened(beat: Beat) -> Beat:
         qt = beat.qt + 0.7 * (qrs - beat.qrs)
-        moved = tuple(replace(w, at=w.at + qt - beat.qt) if w.name == "T" else w for w in beat.waves)
+        moved = [replace(w, at=w.at + qt - beat.qt) if w.name == "T" else w for w in beat.waves]
+        # The left ventricle's last forces point backward, and the right one's forward: little is left of them.
+        base = max(i for i, w in enumerate(moved) if w.name == "QRS")
+        moved[base] = replace(moved[base], vector=turned_vector(moved[base].vector, opposed, 0.0, 0.0))
         # T runs against the late forces: inverted in V1, seldom beyond V2 or V3.
         against = Wave(
             "T", qt - 2.3 * patient.t_fall, 1.1 * patient.t_fall, turned_vector((0.05, 0.0, 0.27), t_size, 0, 0)
@@ -97,9 +100,9 @@ def left_anterior_fascicular_block(plan: Plan, rng: np.random.Generator) -> Plan
     size = patient.size * float(rng.uniform(0.9, 1.1))
     axis = math.radians(float(rng.uniform(-12, 10)))
     ventricle = (
-        (0.17, 0.075, (-0.16, 0.36, -0.20)),  # down and forward: small r in II, III, aVF and q in I, aVL
-        (0.45, 0.105, (0.78, -0.72, 0.10)),
-        (0.63, 0.110, (0.22, -0.42, 0.78)),
+        (0.18, 0.074, (-0.14, 0.26, -0.20)),  # down and forward: small r in II, III, aVF and q in I, aVL
+        (0.43, 0.105, (0.85, -0.36, 0.10)),
+        (0.63, 0.105, (-0.24, -0.42, 0.74)),
     )
     waves = tuple(
         Wave("QRS", at * qrs, width * qrs, turned_vector(vector, size, axis, patient.turn))

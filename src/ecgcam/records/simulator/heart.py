@@ -103,17 +103,17 @@ def draw_patient(seed: int) -> Patient:
     def turn(degrees: float) -> float:
         return math.radians(degrees * float(np.clip(rng.standard_normal(), -2, 2)))
 
-    size = about(1.0, 0.16)
-    sizes = (about(1.0, 0.2), about(1.0, 0.25), about(1.0, 0.1), about(1.0, 0.15), about(1.0, 0.2))
+    size = about(1.0, 0.22)
+    sizes = (about(1.0, 0.25), about(1.0, 0.4), about(1.0, 0.12), about(1.0, 0.25), about(1.15, 0.28))
     # Electrodes are never quite where the book wants them, and chests differ.
-    electrodes = LEAD_VECTORS * np.exp(0.06 * rng.standard_normal((8, 1))) + 0.04 * rng.standard_normal((8, 3))
+    electrodes = LEAD_VECTORS * np.exp(0.10 * rng.standard_normal((8, 1))) + 0.04 * rng.standard_normal((8, 3))
     return Patient(
         size=size,
         sizes=sizes,
-        axis=turn(11),
-        turn=turn(6),
-        t_axis=turn(7),
-        t_turn=turn(7),
+        axis=turn(17),
+        turn=turn(10),
+        t_axis=turn(10),
+        t_turn=turn(10),
         p=float(rng.uniform(0.092, 0.112)),
         pr=float(rng.uniform(0.142, 0.188)),
         qrs=float(rng.uniform(0.082, 0.100)),

@@ -28,7 +28,7 @@ _Q: dict[str, Vector] = {
     "lateral": (-0.50, 0.12, -0.10),
 }
 # That first wave's centre and width, s: in front, Q and S run together.
-_Q_TIME = {"inferior": (0.0245, 0.0088), "anterior": (0.0300, 0.0112), "lateral": (0.0245, 0.0088)}
+_Q_TIME = {"inferior": (0.0240, 0.0088), "anterior": (0.0310, 0.0112), "lateral": (0.0240, 0.0088)}
 # How the rest of the QRS leans away from a wall that is lost, degrees in the frontal and horizontal plane, and what is left.
 _LEAN = {"inferior": (-14, 0, 0.92), "anterior": (0, 33, 0.78), "lateral": (14, 0, 0.92)}
 WALLS = tuple(_ST)
