@@ -23,6 +23,7 @@ from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec, LayerSpec
 from ecgcam.question import Question
 from ecgcam.records import Window
+from ecgcam.records.filters import filter_gradient
 from ecgcam.records.record import BoolArray, FloatArray
 from ecgcam.settings import Settings
 
@@ -123,7 +124,7 @@ def assemble(
     """
     window, text = prepared.window, question.prompts[prompt]
     shown, cells, centres = _lay(maps, prepared, method)
-    slope, smoothed = _per_millivolt(gradient, prepared, settings)
+    slope, smoothed = _per_millivolt(gradient, prepared, model.input, settings)
     similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
     asked = [text, *(foil for foil in question.foils[prompt] if foil not in {"mean", "empty"})]
     warnings = [
@@ -174,13 +175,17 @@ def _lay(maps: Maps, prepared: Prepared, method: Method) -> tuple[FloatArray, Fl
     return np.where(window.valid, shown, 0.0).astype(np.float32), cells, centres
 
 
-def _per_millivolt(gradient: Tensor | None, prepared: Prepared, settings: Settings) -> tuple[FloatArray, FloatArray]:
+def _per_millivolt(
+    gradient: Tensor | None, prepared: Prepared, spec: InputSpec, settings: Settings
+) -> tuple[FloatArray, FloatArray]:
     """Return d score / d mV of the window's leads (R, T), and it smoothed; (R, 0) without a gradient."""
     window = prepared.window
     if gradient is None:
         nothing = np.zeros((len(prepared.rows), 0), np.float32)
         return nothing, nothing
     per_mv = gradient.cpu().float().numpy()[prepared.rows] * prepared.scale[prepared.rows]
+    if spec.filters:
+        per_mv = filter_gradient(per_mv, spec.filters, spec.fs)
     slope = np.where(window.valid, per_mv, 0.0).astype(np.float32)
     values = slope if settings.signed_gradient else np.abs(slope)
     return slope, smooth(values, window.valid, window.fs, settings.smooth_ms, settings.smoother)

@@ -52,11 +52,12 @@ def show_model(
         f"{path}{' (default)' if path == spec.layer else ''}: {layer.layout}, a cell every {layer.step / source.fs * 1000:g} ms"
         for path, layer in spec.layers.items()
     ]
+    filters = "".join(f"{one.kind} filter, " for one in source.filters)
     lines = {
         "name": spec.name,
         "summary": spec.summary,
         "family": spec.family,
-        "input": f"{source.fs:g} Hz, {source.seconds:g} s, normalisation {source.normalisation}",
+        "input": f"{source.fs:g} Hz, {source.seconds:g} s, {filters}normalisation {source.normalisation}",
         "leads": " ".join(source.leads),
         "mask": f"{source.fill}: {source.fill_reason}",
         "layers": "; ".join(places),
@@ -68,6 +69,8 @@ def show_model(
     }
     for key, value in lines.items():
         say(f"{key + ':':<9} {value}")
+    for question in spec.open:
+        say(f"open:     {question}")
 
 
 def _show_layers(spec: ModelSpec, as_json: bool) -> None:

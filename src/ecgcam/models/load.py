@@ -16,7 +16,17 @@ from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 
 # Family -> module:function. The function takes the model file's options and returns the network.
-FAMILIES = {"mini": "ecgcam.models.families.mini:build", "merl": "ecgcam.models.families.merl:build"}
+FAMILIES = {
+    name: f"ecgcam.models.families.{module}:build"
+    for name, module in {
+        "mini": "mini",
+        "merl": "merl",
+        "melp": "melp",
+        "d-beta": "dbeta",
+        "ecg-fm": "ecgfm",
+        "hubert-ecg": "hubert",
+    }.items()
+}
 
 
 # What a family's network may offer beside signal -> joint embedding.

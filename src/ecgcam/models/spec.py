@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, Record, Window, canonical_name, take_window, window_starts
+from ecgcam.records.filters import KINDS, Filter, apply_filters
 from ecgcam.records.record import FloatArray
 from ecgcam.resources import configs
 
-Normalisation = Literal["none", "median", "minmax", "zscore", "zscore-lead"]
+Normalisation = Literal["none", "median", "minmax", "minmax-lead", "zscore", "zscore-lead", "fixed"]
 Fill = Literal["baseline", "zero-mv", "zero", "mean", "noise"]
 Layout = Literal["BCT", "BTC", "TBC"]
 Similarity = Literal["cosine", "dot"]
@@ -35,14 +36,19 @@ class InputSpec:
     leads : tuple of str
         The order of the model's channels.
     normalisation : str
-        ``none`` (mV), ``median`` (less the lead's median), ``minmax`` (whole window to [0, 1]), ``zscore`` (whole window),
-        ``zscore-lead`` (each lead).
+        ``none`` (mV), ``median`` (less the lead's median), ``minmax`` (whole window to [0, 1]), ``minmax-lead`` (each lead to
+        [-1, 1]), ``zscore`` (whole window), ``zscore-lead`` (each lead), ``fixed`` (`offset` and `scale`).
     fill, fill_reason : str
         What a masked lead is filled with unless the caller says otherwise, and why.
     padding : str
         Where a short record's padding lies: ``zero-mv``, or each lead's ``baseline``.
     mean : tuple of float
         Training mean per lead in model space, where the model states it.
+    offset, scale : tuple of float
+        Of ``fixed``, one number for all leads or one for each: model input = (mV - offset) x scale. Without them the model file
+        waits for the user's numbers.
+    filters : tuple of Filter
+        What the signal goes through before it is normalised.
     """
 
     fs: float = 500.0
@@ -53,6 +59,9 @@ class InputSpec:
     fill_reason: str = ""
     padding: Padding = "zero-mv"
     mean: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+    filters: tuple[Filter, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -60,13 +69,13 @@ class InputSpec:
         return round(self.fs * self.seconds)
 
     def arrange(self, window: Window) -> FloatArray:
-        """Return the window's millivolts (leads, T) in the model's lead order; leads the record lacks lie at 0 mV."""
+        """Return the window's millivolts (leads, T) in the model's lead order, behind its filters; absent leads lie at 0 mV."""
         rows = {lead: row for row, lead in enumerate(window.leads)}
         signal = np.zeros((len(self.leads), window.signal.shape[1]), np.float32)
         for i, lead in enumerate(self.leads):
             if lead in rows:
                 signal[i] = window.signal[rows[lead]]
-        return signal
+        return apply_filters(signal, self.filters, self.fs) if self.filters else signal
 
     def constants(self, window: Window) -> tuple[FloatArray, FloatArray]:
         """Return offset and scale (leads, 1) of this window: model input = (mV - offset) x scale.
@@ -82,20 +91,32 @@ class InputSpec:
         elif self.normalisation == "minmax":
             low, high = signal.min(), signal.max()
             offset, scale = np.full(shape, low), np.full(shape, 1.0 / (high - low))
+        elif self.normalisation == "minmax-lead":
+            low, high = signal.min(axis=1, keepdims=True), signal.max(axis=1, keepdims=True)
+            # A lead that does not move lands on 0.
+            offset, scale = (low + high) / 2, 2.0 / np.where(high > low, high - low, 2.0)
         elif self.normalisation == "zscore":
             offset, scale = np.full(shape, signal.mean()), np.full(shape, 1.0 / signal.std())
         elif self.normalisation == "zscore-lead":
             deviation = signal.std(axis=1, keepdims=True)
             offset, scale = signal.mean(axis=1, keepdims=True), 1.0 / np.where(deviation > 0, deviation, 1.0)
+        elif self.normalisation == "fixed":
+            if self.offset is None or self.scale is None:
+                raise EcgcamError(
+                    "input.offset, input.scale: this model was trained behind fixed numbers that are not public as numbers; "
+                    "copy its model file and write them there, (mV - offset) x scale, one number or one for each lead "
+                    "(`ecgcam models show` says where they are)"
+                )
+            offset, scale = (np.broadcast_to(np.array(v)[:, None], shape) for v in (self.offset, self.scale))
         return offset.astype(np.float32), scale.astype(np.float32)
 
     def baseline(self, window: Window) -> FloatArray:
-        """Return each lead's median over its valid samples (leads, 1), mV; 0 for leads without any."""
+        """Return each lead's median over its valid samples (leads, 1), mV behind the filters; 0 for leads without any."""
         rows = {lead: row for row, lead in enumerate(window.leads)}
         medians = np.zeros((len(self.leads), 1), np.float32)
-        for i, lead in enumerate(self.leads):
+        for i, (lead, values) in enumerate(zip(self.leads, self.arrange(window), strict=True)):
             if lead in rows and window.valid[rows[lead]].any():
-                medians[i] = np.median(window.signal[rows[lead]][window.valid[rows[lead]]])
+                medians[i] = np.median(values[window.valid[rows[lead]]])
         return medians
 
 
@@ -125,6 +146,7 @@ class ModelSpec:
 
     `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty. `text` says where prompts come
     from: ``bundled``, the network's own tower; ``table``, embeddings made elsewhere, by the tower that `text_model` names.
+    `open` holds what the sources leave open or contradict each other in, and what was done about it.
     """
 
     name: str
@@ -141,6 +163,7 @@ class ModelSpec:
     paper: str = ""
     text_model: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    open: tuple[str, ...] = ()
 
     def layer_named(self, path: str | None = None) -> tuple[str, LayerSpec]:
         """Return the path of a layer (default: the target layer) and where its cells are.
@@ -216,7 +239,7 @@ class _Checked:
 
     def spec(self) -> ModelSpec:
         self._only("", self.table, {"name", "family", "summary", "licence", "weights", "source", "paper", "input", "text",
-                                    "score", "layer", "layers", "options"})  # fmt: skip
+                                    "score", "layer", "layers", "options", "open"})  # fmt: skip
         self._only("text.", self._get("text", dict), {"tower", "model"})
         layers = {path: self._layer(path, entry) for path, entry in self._get("layers", dict).items()}
         layer = self._get("layer", str)
@@ -237,11 +260,12 @@ class _Checked:
             layer=layer,
             similarity=self._choice("score.similarity", Similarity, "cosine"),
             options=self._get("options", dict, {}),
+            open=self._words("open"),
         )
 
     def _input(self) -> InputSpec:
         self._only("input.", self._get("input", dict), {"fs", "seconds", "leads", "normalisation", "fill", "fill_reason",
-                                                         "padding", "mean"})  # fmt: skip
+                                                         "padding", "mean", "offset", "scale", "filters"})  # fmt: skip
         leads = tuple(self._get("input.leads", list))
         wrong = [lead for lead in leads if canonical_name(str(lead)) != lead]
         if wrong or len(set(leads)) < len(leads) or not leads:
@@ -261,7 +285,40 @@ class _Checked:
             fill_reason=self._get("input.fill_reason", str),
             padding=self._choice("input.padding", Padding, "zero-mv"),
             mean=None if mean is None else tuple(float(value) for value in mean),
+            offset=self._numbers("input.offset", len(leads)),
+            scale=self._numbers("input.scale", len(leads)),
+            filters=tuple(self._filter(entry, fs) for entry in self._get("input.filters", list, [])),
         )
+
+    def _filter(self, entry: Any, fs: float) -> Filter:
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if kind not in KINDS:
+            raise self._error("input.filters", f"each needs a kind, one of {', '.join(KINDS)}")
+        keys = KINDS[str(kind)]
+        numbers = {key: value for key, value in entry.items() if key != "kind"}
+        if set(numbers) != set(keys) or not all(
+            isinstance(value, int | float) and value > 0 for value in numbers.values()
+        ):
+            raise self._error("input.filters", f"{kind} takes {', '.join(keys)}, positive numbers, not {numbers}")
+        for key in numbers.keys() & {"low", "high", "hz"}:
+            if numbers[key] >= fs / 2:
+                raise self._error("input.filters", f"{kind}: {key} must lie below half of input.fs, {fs / 2:g} Hz")
+        return Filter(str(kind), **{key: float(value) for key, value in numbers.items()})
+
+    def _numbers(self, key: str, count: int) -> tuple[float, ...] | None:
+        """Return one number for each lead: as many are given, or one for all."""
+        values = self._get(key, list, None)
+        if values is None:
+            return None
+        if len(values) not in {1, count} or not all(isinstance(value, int | float) for value in values):
+            raise self._error(key, f"one number, or one for each of the {count} leads, in a list")
+        return tuple(float(value) for value in (values * count if len(values) == 1 else values))
+
+    def _words(self, key: str) -> tuple[str, ...]:
+        words = self._get(key, list, [])
+        if not all(isinstance(word, str) for word in words):
+            raise self._error(key, "must be a list of sentences")
+        return tuple(words)
 
     def _layer(self, path: str, entry: Any) -> LayerSpec:
         if not isinstance(entry, dict):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
 from ecgcam.models.attends import AttentionPooling, SelfAttention
+from ecgcam.models.families.blocks import TransformerBlock
 
 JOINT_WIDTH = 256
 TEXT_WIDTH = 768
@@ -159,64 +160,6 @@ class AttentionPool(nn.Module):
         tokens = torch.cat([query, x.transpose(1, 2)], dim=1) + position
         gathered: Tensor = self.c_proj(self.mhsa(tokens[:, 0], tokens))
         return gathered
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention, (B, N, W) -> (B, N, W), with heads of 64."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.to_qkv = nn.Linear(width, 3 * width)
-        self.attend = nn.Softmax(dim=-1)
-        self.to_out = nn.Sequential(nn.Linear(width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return softmax(q k' / 8) v, heads side by side, projected."""
-        q, k, v = (part.unflatten(-1, (-1, 64)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, dim=-1))
-        mixed = self.attend(q @ k.transpose(-1, -2) * 64**-0.5) @ v
-        out: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
-        return out
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with an exact GELU between, (B, N, W) -> (B, N, W)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        # The third place held the dropout; the checkpoints count it.
-        self.net = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the token-wise network's output."""
-        out: Tensor = self.net(x)
-        return out
-
-
-class PreNorm(nn.Module):
-    """A layer normalisation before a module."""
-
-    def __init__(self, width: int, fn: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.fn = nn.LayerNorm(width), fn
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return fn(norm(x))."""
-        out: Tensor = self.fn(self.norm(x))
-        return out
-
-
-class TransformerBlock(nn.Module):
-    """Attention and feed-forward, each with a residual connection, (B, N, W) -> (B, N, W)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.attn, self.ff = PreNorm(width, Attention(width)), PreNorm(width, FeedForward(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the tokens after one block."""
-        x = x + self.attn(x)
-        out: Tensor = x + self.ff(x)
-        return out
 
 
 class ViTEncoder(nn.Module):

@@ -1,0 +1,130 @@
+"""Stand-ins for published checkpoints: narrow networks of each family, and the form in which its files come.
+
+A narrow network is a user's own model file: the shipped one with other [options]. Its checkpoint goes through the whole way
+that the real one goes, from the wrapper to the map.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tests.models.conftest import standin_array
+from torch import Tensor, nn
+
+from ecgcam.models.load import build_network
+from ecgcam.models.spec import ModelSpec
+from ecgcam.resources import configs
+
+State = dict[str, Tensor]
+PROMPTS = ("sinus rhythm", "atrial fibrillation")
+
+
+def prefixed(state: State, prefix: str) -> State:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def beside(*keys: str) -> State:
+    """What a file holds beside the network that ecgcam runs."""
+    return {key: torch.ones(2) for key in keys}
+
+
+@dataclass(frozen=True)
+class Published:
+    """How a family's files look.
+
+    Attributes
+    ----------
+    options : dict
+        A narrow network's [options].
+    wrap : callable
+        The network's own state dict to what its authors saved, with keys beside it that no network here takes.
+    """
+
+    options: dict[str, Any]
+    wrap: Callable[[State], Any] = lambda state: state
+
+
+_WAV2VEC2 = {"width": 64, "heads": 2, "hidden": 64, "stem": 16}
+_FAIRSEQ = ("mask_emb", "quantizer.vars", "quantizer.weight_proj.weight", "project_q.weight", "final_proj.bias")
+
+
+def _melp(state: State) -> State:
+    """The encoder alone, without its outer prefix, in half precision: as on the hub."""
+    tower = {
+        key.removeprefix("ecg_encoder."): value.bfloat16()
+        for key, value in state.items()
+        if not key.startswith("proj_t.")
+    }
+    extra = (*(f"ecg_encoder.{key}" for key in _FAIRSEQ), "attn_pool_caption.query", "ln_caption.weight", "logit_scale")
+    return tower | beside(*extra, "bn.running_mean")
+
+
+PUBLISHED = {
+    "melp": Published(_WAV2VEC2 | {"joint": 32, "queries": 12, "pool_heads": 2}, _melp),
+    "d-beta": Published(
+        _WAV2VEC2 | {"joint": 32, "text_width": 24},
+        lambda state: {
+            "model": state
+            | beside(
+                "ecg_encoder.mask_emb",
+                "language_encoder.shared.weight",
+                "modality_type_embeddings.weight",
+                "multi_modal_ecg_layers.0.x",
+                "multi_modal_language_pooler.dense.bias",
+                "mlm_head.bias",
+                "itm_head.fc.bias",
+            ),
+            "args": None,
+        },
+    ),
+    "ecg-fm": Published(
+        _WAV2VEC2 | {"labels": 5},
+        lambda state: {"model": state | beside("encoder.mask_emb"), "cfg": {"model": {"num_labels": 17}}},
+    ),
+}
+
+
+def narrow_file(name: str, folder: Path) -> Path:
+    """Write the model file of a narrow network of a family."""
+    text = (configs() / "models" / f"{name}.toml").read_text(encoding="utf-8")
+    lines = "\n".join(f"{key} = {_toml(value)}" for key, value in PUBLISHED[name].options.items())
+    path = folder / f"{name}-narrow.toml"
+    path.write_text(
+        re.sub(r"\[options\]\n.*?\n\n", lambda _: f"[options]\n{lines}\n\n", text, count=1, flags=re.DOTALL)
+    )
+    return path
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)
+
+
+def standin_state(network: nn.Module) -> State:
+    return {
+        key: torch.from_numpy(np.asarray(standin_array(key, tuple(value.shape))))
+        for key, value in network.state_dict().items()
+    }
+
+
+def write_checkpoint(name: str, spec: ModelSpec, path: Path) -> Path:
+    """Save stand-in weights of a model in the form in which its family publishes them."""
+    torch.save(PUBLISHED[name].wrap(standin_state(build_network(spec))), path)
+    return path
+
+
+def write_table(spec: ModelSpec, width: int, path: Path) -> Path:
+    """A table of prompts in the joint space."""
+    features = np.random.default_rng(7).standard_normal((len(PROMPTS), width)).astype("f4")
+    np.savez(path, texts=np.array(PROMPTS), features=features, tower=spec.text_model)
+    return path
+
+
+def joint_width(spec: ModelSpec) -> int:
+    x = torch.zeros(1, len(spec.input.leads), spec.input.samples, device="meta")
+    return int(build_network(spec).eval()(x).shape[-1])
