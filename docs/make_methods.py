@@ -55,7 +55,7 @@ difference over largest value:
 | grad-cam | 0 | 5e-7 |
 | hires-cam | | 4e-7 |
 | grad-cam-elementwise | | 2e-7 |
-| grad-cam++ | differs (1) | differs (2); 8e-6 with the score times 10^6 |
+| grad-cam++ | differs (1) | differs (2); 3e-7 with the score times 10^8 |
 | xgrad-cam | 0 | 4e-7 |
 | layer-cam | 0 | 2e-7 |
 | eigen-cam | | differs (3); 1e-7 with `centre=true`, but for the sign |
@@ -67,7 +67,7 @@ difference over largest value:
 1. torchcam divides a copy in place, so the division by 2 G^2 + G^3 sum A has no effect and its weights are sum_k G_ck^2
    relu(G_ck); with that formula the difference is 0.
 2. pytorch-grad-cam adds 1e-6 to the denominator. Squared gradients of a similarity read from a mean over hundreds of cells are
-   much smaller than that, so the constant decides the weights; for a score 10^6 times as large, where it does not, both agree.
+   much smaller than that, so the constant decides the weights; for a score 10^8 times as large, where it does not, both agree.
 3. pytorch-grad-cam takes each channel's mean off before the decomposition; the paper decomposes the activations as they are.
    Its signs are whatever the decomposition gave.
 4. pytorch-grad-cam weighs a channel's activations by the share of its cells above the threshold, sum_c mean_k[A_ck > t_c] A_ck;
