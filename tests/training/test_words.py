@@ -1,0 +1,28 @@
+"""Held-out phrasings stay held out."""
+
+from __future__ import annotations
+
+from training.data import load_findings
+from training.words import content_words, german_sentences, held_out
+
+
+def test_no_held_out_phrase_has_the_content_words_of_a_training_phrase() -> None:
+    trained = {content_words(phrase) for finding in load_findings() for phrase in (finding.prompt, *finding.phrases)}
+    shared = [phrase.text for phrase in held_out() if content_words(phrase.text) in trained]
+    assert shared == []
+
+
+def test_every_finding_has_every_kind() -> None:
+    kinds = {(phrase.finding, phrase.kind) for phrase in held_out()}
+    for finding in load_findings():
+        for kind in ("variants", "synonyms", "descriptions", "chinese"):
+            assert (finding.name, kind) in kinds
+
+
+def test_german_sentences_name_one_finding_and_are_new() -> None:
+    reports = [
+        "tachykardes vorhofflimmern  linkstyp  linkshypertrophie mÖglich",
+        "vorhofflimmern  vorhofflattern und vorhofflimmern  kein vorhofflimmern",
+    ]
+    found = german_sentences(reports, ["vorhofflimmern."])
+    assert [(phrase.finding, phrase.text) for phrase in found] == [("af", "tachykardes vorhofflimmern")]
