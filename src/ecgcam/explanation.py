@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, load_arrays
+from ecgcam.files import atomic, is_file, load_arrays
 
 FORMAT = "ecgcam-explanation/1"
 FILE = "explanation.npz"
@@ -172,7 +172,7 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
-        """Read an ``explanation.npz``, or the one in a folder.
+        """Read an ``explanation.npz``, or the one in a folder, or in a pack: ``pack-00000.tar/record/prompt``.
 
         Raises
         ------
@@ -180,8 +180,8 @@ class Explanation:
             If the file is missing, is no explanation, or lacks a key.
         """
         path = Path(path)
-        path = path / FILE if path.is_dir() else path
-        if not path.is_file():
+        path = path / FILE if path.is_dir() or is_file(path / FILE) else path
+        if not is_file(path):
             raise EcgcamError(f"{path}: no such explanation; ecgcam explain writes one")
         arrays = load_arrays(path, "an explanation of ecgcam")
         if not isinstance(arrays, dict):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import tarfile
 import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +77,58 @@ def plain_mode(mode: int) -> int:
     return mode & ~mask
 
 
+def pack_members(pack: Path) -> dict[str, tuple[int, int]]:
+    """Return where the files of a pack (see `ecgcam.batch.packs`) begin in it, and their sizes, by name, in order.
+
+    Raises
+    ------
+    EcgcamError
+        If it is no tar file.
+    """
+    status = pack.stat()
+    return _members(str(pack), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=8)
+def _members(pack: str, _changed: int, size: int) -> dict[str, tuple[int, int]]:
+    members: dict[str, tuple[int, int]] = {}
+    with Path(pack).open("rb") as file:
+        begin = file.read(tarfile.BLOCKSIZE)
+        if begin[257:262] != b"ustar" and len(begin) == tarfile.BLOCKSIZE:
+            raise EcgcamError(f"{pack}: not a pack of results (not a tar file)")
+        file.seek(0)
+        # What was cut off in the middle, header or content, is not there.
+        with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                if member.isfile() and member.offset_data + member.size <= size:
+                    members[member.name] = (member.offset_data, member.size)
+    return members
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, in a folder or, as ``pack-00000.tar/record/prompt/summary.json``, in a pack."""
+    return path.is_file() or _packed(path) is not None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read, in a folder or in a pack."""
+    place = None if path.is_file() else _packed(path)
+    if place is None:
+        return path.open("rb")
+    pack, offset, size = place
+    with pack.open("rb") as file:
+        file.seek(offset)
+        return io.BytesIO(file.read(size))
+
+
+def _packed(path: Path) -> tuple[Path, int, int] | None:
+    for pack in path.parents:
+        if pack.suffix == ".tar" and pack.is_file():
+            place = pack_members(pack).get(path.relative_to(pack).as_posix())
+            return None if place is None else (pack, *place)
+    return None
+
+
 def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[Any] | dict[str, npt.NDArray[Any]]:
     """Return the array of a ``.npy`` file, or the arrays of an ``.npz`` archive by name. Nothing in the file is run.
 
@@ -85,7 +141,7 @@ def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[
     """
     try:
         # Opened here, since np.load leaves a damaged archive open.
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if file.read(6)[:2] not in {b"\x93N", b"PK"}:
                 raise EcgcamError(f"{path}: not {kind} (written by np.save or np.savez)")
             file.seek(0)

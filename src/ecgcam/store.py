@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,12 +67,48 @@ def write_result(
                 explanation.save(staged)
             if png:
                 _draw(explanation, staged, scale)
-            text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-            (staged / SUMMARY).write_text(text, encoding="utf-8")
+            (staged / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
             _move(staged, folder, workspace / "earlier")
     except OSError as error:
         raise EcgcamError(f"{folder}: cannot be written ({error.strerror or error}); nothing of it was kept") from error
     return summary
+
+
+def encode_result(
+    explanation: Explanation, *, scale: str = "evidence", png: bool = True, npz: bool = True, slug: str | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what `write_result` would write, the summary still without its place: for packs.
+
+    Raises
+    ------
+    EcgcamError
+        If a value is not finite, or there is no room for temporary files.
+    """
+    explanation.check()
+    summary = explanation.summary() | ({} if slug is None else {"slug": slug})
+    try:
+        with tempfile.TemporaryDirectory(prefix="ecgcam-") as name:
+            staged = Path(name)
+            if npz:
+                explanation.save(staged)
+                (staged / SUMMARY).unlink()
+            if png:
+                _draw(explanation, staged, scale)
+            return summary, {path.name: path.read_bytes() for path in sorted(staged.iterdir())}
+    except OSError as error:
+        raise EcgcamError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """Return the content of ``summary.json``."""
+    return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left beside a result's folder."""
+    for place in (folder.parent, folder):
+        for left in place.glob(f".{glob.escape(folder.name[:40])}-????????"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

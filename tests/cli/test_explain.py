@@ -119,7 +119,7 @@ def test_one_bad_of_three_is_told_and_the_others_are_done(
     got = ecgcam("explain", *inputs, *AF, *QUICK, *(["--json"] if as_json else []))
     assert got.code == 1
     assert got.err == f"ecgcam: {bad}: not a readable NumPy file (written by np.save or np.savez)\n"
-    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8"}
+    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8", "manifest.jsonl"}
     assert got.out.count("af-7") == (2 if as_json else 1)  # "out" names it too
     assert "bad" not in got.out
 
@@ -137,7 +137,7 @@ def test_a_list_on_stdin(ecgcam: Run, recordings: Path, here: Path, monkeypatch:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{recordings / 'af-7.dat'}\n\n{recordings / 'sub'}\n"))
     got = ecgcam("explain", "-", *AF, *QUICK)
     assert got.code == 0
-    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8"}
+    assert {p.name for p in (here / "ecgcam-out").iterdir()} == {"af-7", "normal-8", "manifest.jsonl"}
 
 
 def test_prompts_from_flags_and_a_file_once_each(ecgcam: Run, lead_v1: Path, here: Path) -> None:

@@ -1,22 +1,34 @@
-"""Recordings explained one batch after the other in this process: read, run, draw, write."""
+"""Recordings explained on this machine: read, run, draw, write, all at the same time where there are helpers.
+
+The model runs in this process, on full batches across recordings. What goes before it and comes after it is done by helpers
+(`ecgcam.batch.helpers`), a bounded number of recordings ahead and results behind, so that memory does not grow with the
+number of recordings. Results come in order, and do not depend on the number of helpers.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ecgcam.batch.reading import Reading
-from ecgcam.batch.worklist import Item, slugs
+from ecgcam.batch.helpers import Helpers
+from ecgcam.batch.manifest import DONE, FAILED, Line
+from ecgcam.batch.packs import Packs
+from ecgcam.batch.reading import Reading, read_windows
+from ecgcam.batch.worklist import Failure, Item, slugs
 from ecgcam.errors import EcgcamError
+from ecgcam.explanation import SUMMARY, Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
 from ecgcam.pipeline import explain_windows, score_windows
 from ecgcam.records import Window
 from ecgcam.settings import Settings
-from ecgcam.store import write_result
+from ecgcam.store import encode_result, summary_text, write_result
 
 log = logging.getLogger("ecgcam")
 
@@ -31,91 +43,250 @@ class Output:
     scale: str = "evidence"
     png: bool = True
     npz: bool = True
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A recording that could not be explained, and why."""
-
-    item: Item
-    error: EcgcamError
+    packs: Packs | None = None
 
 
 Failed = Callable[[Failure], None]
+Finished = Callable[[Line], None]
+Summary = dict[str, Any]
 
 
 def run_explain(
-    items: Sequence[Item],
+    items: Iterable[Item],
     texts: Sequence[str],
     model: EcgTextModel,
     reading: Reading,
     settings: Settings,
     output: Output,
     failed: Failed,
-) -> Iterator[dict[str, Any]]:
-    """Explain recordings and write their results; yield each summary as it is written.
+    finished: Finished = lambda _: None,
+    helpers: Helpers | None = None,
+    done: AbstractSet[tuple[str, str]] = frozenset(),
+) -> Generator[Summary, None, None]:
+    """Explain recordings and write their results; yield each summary when it is written.
 
-    A recording or a window of it that cannot be read or written is handed to `failed` and the others go on.
+    Parameters
+    ----------
+    items, texts
+        The recordings, as they come, and the prompts.
+    model, reading, settings, output
+        How to explain them.
+    failed : callable
+        Takes a recording or a window of it that cannot be read or written; the others go on.
+    finished : callable
+        Takes the manifest's line for each recording and prompt, when nothing of it is left to do.
+    helpers : Helpers, optional
+        To read, draw and write meanwhile.
+    done : set of (recording, prompt)
+        What is left out, though the recording is read for other prompts.
     """
-    folders = slugs(texts)
-    lost: set[str] = set()
-    for (item, start), explanation in explain_windows(
-        _windows(items, reading, model.input, failed, f"{MOVE}, --all slides it"), texts, model, settings
-    ):
-        if item.name in lost:
-            continue
-        slug = folders[explanation.meta["text"]]
-        folder = output.out / item.name / slug
-        if reading.all_windows:
+    run = _Run(texts, model, reading, settings, output, failed, finished, helpers, done)
+    try:
+        yield from run.results(items)
+    finally:
+        run.settle()
+
+
+@dataclass
+class _State:
+    """How far a recording is."""
+
+    item: Item
+    cut: int = 0
+    all_cut: bool = False
+    written: int = 0
+    error: str | None = None
+    lost: bool = False
+    packs: dict[str, Path] = field(default_factory=dict)  # by prompt
+
+
+@dataclass
+class _Written:
+    """A result on its way to the disk."""
+
+    state: _State
+    folder: Path
+    summary: Future[Summary] | Future[tuple[Summary, dict[str, bytes]]] | None
+
+
+@dataclass
+class _Run:
+    texts: Sequence[str]
+    model: EcgTextModel
+    reading: Reading
+    settings: Settings
+    output: Output
+    failed: Failed
+    finished: Finished
+    helpers: Helpers | None
+    done: AbstractSet[tuple[str, str]]
+    behind: deque[_Written] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.slugs = slugs(self.texts)
+        # Enough that no helper waits for work, and not so much that results pile up.
+        self.most = 0 if self.helpers is None else max(4 * self.helpers.count, len(self.texts))
+
+    def results(self, items: Iterable[Item]) -> Iterator[Summary]:
+        for (state, start), explanation in explain_windows(self.windows(items), self.texts, self.model, self.settings):
+            self.behind.append(self.write(state, start, explanation))
+            yield from self.ready(self.most)
+        yield from self.ready(0)
+
+    def ready(self, most: int) -> Iterator[Summary]:
+        """Yield what has been written, in order, and wait until no more than `most` are behind."""
+        while self.behind and (len(self.behind) > most or _is_done(self.behind[0])):
+            summary = self.take(self.behind[0])
+            self.behind.popleft()
+            if summary is not None:
+                yield summary
+
+    def take(self, written: _Written) -> Summary | None:
+        """Wait for a result, and note how far its recording is."""
+        state, summary = written.state, None
+        if written.summary is not None:
+            try:
+                summary = self.placed(written.summary.result(), written.folder, state)
+            except EcgcamError as error:
+                if not state.lost:
+                    self.failed(Failure(state.item, error))
+                state.error, state.lost = str(error), True
+        state.written += 1
+        self.finish_if_complete(state)
+        return summary
+
+    def placed(self, result: Summary | tuple[Summary, dict[str, bytes]], folder: Path, state: _State) -> Summary:
+        """Return the summary of a result that is in its folder, or after having put it into a pack."""
+        packs = self.output.packs
+        if packs is None or not isinstance(result, tuple):
+            return cast("Summary", result)
+        summary, files = result
+        inside = folder.relative_to(self.output.out)
+        place = state.packs[summary["text"]] = packs.next_place()
+        summary["out"] = str(place / inside)
+        packs.add(inside.as_posix(), files | {SUMMARY: summary_text(summary).encode()})
+        return summary
+
+    def settle(self) -> None:
+        """Where the run has been broken off: let what has begun end, and put it down as done."""
+        begun = [written for written in self.behind if written.summary is None or not written.summary.cancel()]
+        for written in begun:
+            self.take(written)
+        self.behind.clear()
+
+    def write(self, state: _State, start: float, explanation: Explanation) -> _Written:
+        """Begin to write a result, where it is to be written."""
+        text, item = explanation.meta["text"], state.item
+        folder = self.folder(item, text)
+        if self.reading.all_windows:
             folder /= f"w{start:09.3f}"
+        if state.lost or (item.name, text) in self.done:
+            return _Written(state, folder, None)
+        what: dict[str, Any] = {"scale": self.output.scale, "png": self.output.png, "npz": self.output.npz}
+        what["slug"] = self.slugs[text]
+        function: Callable[..., Any] = encode_result
+        if self.output.packs is None:
+            function, what["folder"] = write_result, folder
+        if self.helpers is not None:
+            return _Written(state, folder, self.helpers.submit(function, explanation, **what))
+        result: Future[Any] = Future()
         try:
-            summary = write_result(explanation, folder, scale=output.scale, png=output.png, npz=output.npz, slug=slug)
+            result.set_result(function(explanation, **what))
         except EcgcamError as error:
-            lost.add(item.name)
-            failed(Failure(item, error))
-            continue
-        yield summary
+            result.set_exception(error)
+        return _Written(state, folder, result)
+
+    def folder(self, item: Item, text: str) -> Path:
+        return item.place(self.output.out) / self.slugs[text]
+
+    def windows(self, items: Iterable[Item]) -> Iterator[tuple[tuple[_State, float], Window]]:
+        """Read recordings and cut them."""
+        for item, windows in _read_ahead(items, self.reading, self.model.input, self.helpers):
+            state = _State(item)
+            try:
+                for window in windows:
+                    if isinstance(window, EcgcamError):
+                        state.error = state.error or str(window)
+                        self.failed(Failure(item, window))
+                        continue
+                    state.cut += 1
+                    _say_what_is_left(item, window, self.reading, f"{MOVE}, --all slides it")
+                    yield (state, window.start), window
+            except EcgcamError as error:
+                state.error = str(error)
+                self.failed(Failure(item, error))
+            state.all_cut = True
+            self.finish_if_complete(state)
+
+    def finish_if_complete(self, state: _State) -> None:
+        if not state.all_cut or state.written < state.cut * len(self.texts):
+            return
+        for text in self.texts:
+            if (state.item.name, text) not in self.done:
+                folder = self.folder(state.item, text)
+                if text in state.packs:
+                    folder = state.packs[text] / folder.relative_to(self.output.out)
+                out = str(folder) if state.cut and not state.lost else None
+                status = DONE if state.error is None else FAILED
+                self.finished(Line(state.item.name, text, status, out, state.error))
 
 
 def run_score(
     items: Sequence[Item], texts: Sequence[str], model: EcgTextModel, reading: Reading, failed: Failed
 ) -> Iterator[tuple[Item, float, list[float]]]:
     """Score recordings against prompts: (item, start of the window, one score a prompt)."""
-    for (item, start), scores in score_windows(
-        _noted(_windows(items, reading, model.input, failed, MOVE)), texts, model
-    ):
+    for (item, start), scores in score_windows(_noted(items, reading, model.input, failed), texts, model):
         yield item, start, scores
 
 
-def _noted(windows: Iterator[tuple[tuple[Item, float], Window]]) -> Iterator[tuple[tuple[Item, float], Window]]:
-    """Log what a reader of the scores should know; an explanation carries it along instead."""
-    for (item, start), window in windows:
-        for note in (*window.record.notes, *window.warnings):
-            log.info("%s: %s", item.name, note)
-        yield (item, start), window
-
-
-def _windows(
-    items: Sequence[Item], reading: Reading, spec: InputSpec, failed: Failed, rest_by: str
+def _noted(
+    items: Sequence[Item], reading: Reading, spec: InputSpec, failed: Failed
 ) -> Iterator[tuple[tuple[Item, float], Window]]:
-    """Read recordings and cut them; `rest_by` says how to get what lies beyond the window."""
+    """Read recordings, and log what a reader of the scores should know; an explanation carries it along instead."""
     for item in items:
         try:
-            record = reading.record(item, spec)
-            starts = reading.starts(record, spec)
+            for window in reading.windows(item, spec):
+                if isinstance(window, EcgcamError):
+                    failed(Failure(item, window))
+                    continue
+                _say_what_is_left(item, window, reading, MOVE)
+                for note in (*window.record.notes, *window.warnings):
+                    log.info("%s: %s", item.name, note)
+                yield (item, window.start), window
         except EcgcamError as error:
             failed(Failure(item, error))
-            continue
-        for start in starts:
-            try:
-                window = reading.window(record, spec, start)
-            except EcgcamError as error:  # such as a stretch without a signal; the rest of the recording may be well
-                failed(Failure(item, error))
-                continue
-            rest = record.seconds - window.time[-1]
-            if rest > 0.5 and reading.seconds is None and not reading.all_windows:
-                log.info(
-                    "%s lasts %.4g s, of which %.4g to %.4g s are used; %s",
-                    item.name, record.seconds, window.start, window.start + spec.seconds, rest_by,
-                )  # fmt: skip
-            yield (item, window.start), window
+
+
+def _read_ahead(
+    items: Iterable[Item], reading: Reading, spec: InputSpec, helpers: Helpers | None
+) -> Iterator[tuple[Item, Iterator[Window | EcgcamError]]]:
+    """Yield recordings in order, each with its windows, some of them read before they are needed."""
+    if helpers is None or reading.all_windows:
+        for item in items:
+            yield item, reading.windows(item, spec)
+        return
+    ahead: deque[tuple[Item, Future[list[Window | EcgcamError]]]] = deque()
+    for item in items:
+        ahead.append((item, helpers.submit(read_windows, reading, item, spec)))
+        if len(ahead) > max(8, 2 * helpers.count):
+            first, windows = ahead.popleft()
+            yield first, _from(windows)
+    for item, windows in ahead:
+        yield item, _from(windows)
+
+
+def _from(windows: Future[list[Window | EcgcamError]]) -> Iterator[Window | EcgcamError]:
+    yield from windows.result()
+
+
+def _is_done(written: _Written) -> bool:
+    return written.summary is None or written.summary.done()
+
+
+def _say_what_is_left(item: Item, window: Window, reading: Reading, rest_by: str) -> None:
+    rest = window.record.seconds - window.time[-1]
+    if rest > 0.5 and reading.seconds is None and not reading.all_windows:
+        log.info(
+            "%s lasts %.4g s, of which %.4g to %.4g s are used; %s",
+            item.name, window.record.seconds, window.start, window.time[-1] + 1 / window.fs, rest_by,
+        )  # fmt: skip

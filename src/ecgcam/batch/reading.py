@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,9 +49,33 @@ class Reading:
         """Cut one of the model's windows."""
         return next(windows_of(record, spec, start, self.seconds))
 
+    def windows(self, item: Item, spec: InputSpec) -> Iterator[Window | EcgcamError]:
+        """Read a recording and cut its windows, each without the samples of the whole recording.
+
+        A window that cannot be taken is the error that says why: the rest of the recording may be well.
+
+        Raises
+        ------
+        EcgcamError
+            If the recording cannot be read.
+        """
+        record = self.record(item, spec)
+        for start in self.starts(record, spec):
+            try:
+                window = self.window(record, spec, start)
+            except EcgcamError as error:  # such as a stretch without a signal
+                yield error
+            else:
+                yield replace(window, record=record.without_signal())
+
     def check(self, item: Item, spec: InputSpec) -> None:
         """Raise `EcgcamError` if the recording cannot be read, or, of a single window, it cannot be taken."""
         record = self.record(item, spec)
         first, *_ = self.starts(record, spec)
         if not self.all_windows:
             self.window(record, spec, first)
+
+
+def read_windows(reading: Reading, item: Item, spec: InputSpec) -> list[Window | EcgcamError]:
+    """Return all windows of a recording at once: what a helper does."""
+    return list(reading.windows(item, spec))

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, slug_of
 from ecgcam.records.readers import SUFFIXES, record_name
 
+NOTHING = "no recording named: give a file, a folder, or - with a list on standard input"
+# Folders with more entries than this are slow to list and to copy on many file systems.
+_MOST_IN_A_FOLDER = 10_000
+
 
 @dataclass(frozen=True)
 class Item:
-    """A recording to explain: its file, and its name, which is its folder under OUT (folders kept for folder inputs)."""
+    """A recording to explain: its file, its name (folders kept for folder inputs), and its folder under OUT if not its name."""
 
     path: Path
     name: str
+    folder: str = ""
+
+    def place(self, out: Path) -> Path:
+        """Return the folder of its results."""
+        return out / (self.folder or self.name)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be explained, and why."""
+
+    item: Item
+    error: EcgcamError
 
 
 def find_recordings(inputs: Sequence[str], stdin: Iterable[str] | None = None) -> list[Item]:
@@ -30,29 +50,83 @@ def find_recordings(inputs: Sequence[str], stdin: Iterable[str] | None = None) -
     EcgcamError
         If a folder holds no recording, a name is blank, or two inputs would share a folder of results.
     """
-    items: list[Item] = []
-    for text in inputs:
-        if text == "-":
-            items += [item for line in _lines(stdin) for item in _named(line)]
-        elif text.strip():
-            items += _named(text)
-        else:
-            raise EcgcamError("a blank name where a recording belongs; is a variable of the shell empty?")
+
+    def refuse(error: EcgcamError) -> None:
+        raise error
+
+    items = list(each_recording(inputs, stdin, refuse))
     if not items:
-        raise EcgcamError("no recording named: give a file, a folder, or - with a list on standard input")
-    seen: dict[str, Item] = {}
-    for item in items:
+        raise EcgcamError(NOTHING)
+    return items
+
+
+def each_recording(
+    inputs: Sequence[str], stdin: Iterable[str] | None, refuse: Callable[[EcgcamError], None]
+) -> Iterator[Item]:
+    """Yield the recordings of `find_recordings` one by one, a list on `stdin` as its lines come.
+
+    `refuse` takes the inputs that cannot be explained, by the error that says why; the others follow.
+    """
+    seen: dict[str, str] = {}
+    crowd = _Crowd()
+    for item in _named_by(inputs, stdin, refuse):
         if any("\ud800" <= character <= "\udfff" for character in item.name):
-            raise EcgcamError(f"{item.name!a}: its name is not UTF-8, so no result can carry it; rename the file")
-        if item.name in seen and seen[item.name].path == item.path:
-            raise EcgcamError(f"{item.path}: named twice; name it once")
-        if item.name in seen:
-            raise EcgcamError(
-                f"{item.path}: its results would share the folder {item.name!r} with those of {seen[item.name].path}; "
+            error = f"{item.name!a}: its name is not UTF-8, so no result can carry it; rename the file"
+            refuse(EcgcamError(error))
+        elif seen.get(item.name) == str(item.path):
+            refuse(EcgcamError(f"{item.path}: named twice; name it once"))
+        elif item.name in seen:
+            error = (
+                f"{item.path}: its results would share the folder {item.name!r} with those of {seen[item.name]}; "
                 "explain them into different folders with --out"
             )
-        seen[item.name] = item
-    return items
+            refuse(EcgcamError(error))
+        else:
+            seen[item.name] = str(item.path)
+            yield crowd.placed(item)
+
+
+class _Crowd:
+    """Spreads recordings whose results would crowd one folder.
+
+    Folders of inputs are kept, which spreads most sets; of a flat one, recordings beyond the first `_MOST_IN_A_FOLDER` of a
+    folder go to 256 folders in it, named by the first two hexadecimal digits of the SHA-256 of the recording's name.
+    """
+
+    def __init__(self) -> None:
+        self._folder, self._count = "", 0
+
+    def placed(self, item: Item) -> Item:
+        folder, _, stem = item.name.rpartition("/")
+        if folder != self._folder:
+            self._folder, self._count = folder, 0
+        self._count += 1
+        if self._count <= _MOST_IN_A_FOLDER:
+            return item
+        few = hashlib.sha256(item.name.encode()).hexdigest()[:2]
+        return replace(item, folder="/".join(part for part in (folder, f"_{few}", stem) if part))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Return I and N of ``I/N``, the I-th of N parts of the recordings, I from 1 to N.
+
+    Raises
+    ------
+    EcgcamError
+        If it is none.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise EcgcamError(
+            f"--shard {text}: give I/N, the I-th of N parts, such as 1/8 for the first and 8/8 for the last"
+        )
+    return part, parts
+
+
+def of_shard(items: Iterable[Item], shard: tuple[int, int]) -> Iterator[Item]:
+    """Yield every N-th recording, from the I-th on: neighbours, which are often alike in size, go to different shards."""
+    return itertools.islice(items, shard[0] - 1, None, shard[1])
 
 
 def slugs(texts: Sequence[str]) -> dict[str, str]:
@@ -63,7 +137,7 @@ def slugs(texts: Sequence[str]) -> dict[str, str]:
 
 def destinations(items: Sequence[Item], texts: Sequence[str], out: Path) -> dict[tuple[str, str], Path]:
     """Return the folder of each recording's and prompt's results, by (item name, prompt)."""
-    return {(item.name, text): out / item.name / slug for item in items for text, slug in slugs(texts).items()}
+    return {(item.name, text): item.place(out) / slug for item in items for text, slug in slugs(texts).items()}
 
 
 def refuse_obstructed(folders: Iterable[Path]) -> None:
@@ -87,9 +161,25 @@ def refuse_existing(folders: Iterable[Path]) -> None:
             raise EcgcamError(f"{folder}: holds a result already; write over it with --force, or choose another --out")
 
 
-def _lines(stdin: Iterable[str] | None) -> list[str]:
+def _named_by(
+    inputs: Sequence[str], stdin: Iterable[str] | None, refuse: Callable[[EcgcamError], None]
+) -> Iterator[Item]:
+    for text in inputs:
+        if text.strip() and text != "-":
+            yield from _named(text)
+        elif text != "-":
+            raise EcgcamError("a blank name where a recording belongs; is a variable of the shell empty?")
+        else:
+            for line in _lines(stdin):
+                try:
+                    yield from _named(line)
+                except EcgcamError as error:  # a folder without recordings; the list may go on
+                    refuse(error)
+
+
+def _lines(stdin: Iterable[str] | None) -> Iterator[str]:
     try:
-        return [line.strip() for line in stdin or () if line.strip()]
+        yield from (line.strip() for line in stdin or () if line.strip())
     except UnicodeDecodeError as error:
         raise EcgcamError("-: the list on standard input is not UTF-8 text; write one recording a line") from error
 

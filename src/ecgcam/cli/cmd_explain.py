@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import (
-    Notes,
-    StdoutError,
-    complain,
-    drop_stdout,
-    print_json,
-    progress,
-    say,
-    set_up_logging,
-)
-from ecgcam.cli.tables import print_table
+from ecgcam.cli.console import set_up_logging
+from ecgcam.cli.explain_report import Report
 from ecgcam.explanation import SCALES
 
 
@@ -104,6 +96,39 @@ def run(
     ] = "evidence",
     no_png: Annotated[bool, typer.Option("--no-png", help="No pictures.")] = False,
     no_npz: Annotated[bool, typer.Option("--no-npz", help="No arrays.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Processes that read, draw and write; 1: none beside the model's. [default: cores]",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Only the I-th of N parts of the recordings, I from 1 to N.",
+            show_default=False,
+        ),
+    ] = None,
+    pack: Annotated[
+        int | None,
+        typer.Option(
+            "--pack",
+            metavar="N",
+            min=1,
+            help="N results in one tar file, instead of a folder each.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on after an interruption: only what is not done, by OUT/manifest.jsonl."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over earlier results.")] = False,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
@@ -111,8 +136,11 @@ def run(
 ) -> None:
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
     from ecgcam.attribution.registry import read_pairs
+    from ecgcam.batch.helpers import be_patient, helpers_for
+    from ecgcam.batch.packs import Packs
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import destinations, find_recordings, refuse_existing, refuse_obstructed
+    from ecgcam.batch.work import plan
+    from ecgcam.batch.worklist import parse_shard
     from ecgcam.files import check_writable
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts
@@ -141,75 +169,39 @@ def run(
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs, names, start, seconds, all_windows, hop)
     reading.check_flags()
-    items = find_recordings(records, sys.stdin)
-    folders = destinations(items, prompts, out)
-    refuse_obstructed(folders.values())
-    if not force:
-        refuse_existing(folders.values())
+    part = None if shard is None else parse_shard(shard)
+    packs = None if pack is None else Packs(out, pack, part)
+    report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=all_windows)
+    work = plan(
+        records, sys.stdin, prompts, out, refuse=report.refused, shard=part, resume=resume, force=force, packs=packs
+    )
     check_writable(out)
-    if len(items) == 1:
-        reading.check(items[0], spec.input)
-
-    from ecgcam.batch.local import Failure, Output, run_explain
-    from ecgcam.models.load import load_model
-
-    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
-    failures: list[Failure] = []
-    summaries = []
-    stdout: StdoutError | None = None
-    notes = Notes(quiet)
-    about_prompts = [warning for prompt in prompts for warning in loaded.text.warnings(prompt)]
-    notes.general(about_prompts)
-    output = Output(out, scale, not no_png, not no_npz)
-    with progress(len(folders), "explaining", quiet or all_windows) as step:
-
-        def failed(failure: Failure) -> None:
-            failures.append(failure)
-            complain(str(failure.error))
-            step(len(prompts))
-
-        for summary in run_explain(items, prompts, loaded, reading, settings, output, failed):
-            step(1)
-            summaries.append(summary)
-            notes.about(summary["record"], [warning for warning in summary["warnings"] if warning not in about_prompts])
-            if as_json and stdout is None:
-                try:
-                    print_json(summary)
-                except StdoutError as error:
-                    # The results are the files; whoever read about them may leave.
-                    drop_stdout()
-                    stdout = error
-    notes.close()
-    if summaries and not as_json:
-        _print_table(summaries, out, several_windows=all_windows)
-    if failures:
-        raise typer.Exit(1 if summaries else 2)
-    if stdout is not None:
-        raise stdout
-
-
-def _print_table(summaries: list[dict[str, Any]], out: Path, *, several_windows: bool) -> None:
-    if len(summaries) == 1:
-        _print_one(summaries[0])
+    if work.only is not None:
+        reading.check(work.only, spec.input)
+    if work.total == 0:
+        report.nothing_left(work.skipped)
         return
-    rows = []
-    for summary in summaries:
-        leads = ", ".join(f"{lead['name']} {lead['gain']:+.3f}" for lead in summary["leads"][:3])
-        start = f"{summary['settings']['window']['start']:.3f}"
-        scores = [f"{summary['score']:.3f}", f"{summary['empty_score']:.3f}"]
-        rows.append([summary["record"], *([start] if several_windows else []), summary["text"], *scores, leads])
-    window = ["start, s"] if several_windows else []
-    headings = ["record", *window, "prompt", "score", "empty", "strongest leads (gain)"]
-    print_table(headings, rows, right=(*window, "score", "empty"))
-    say(f"results in {out}")
 
+    be_patient()
+    with helpers_for(work.total, jobs, drawing=not no_png) as helpers:
+        from ecgcam.batch.local import Output, run_explain
+        from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
+        from ecgcam.models.load import load_model
 
-def _print_one(summary: dict[str, Any]) -> None:
-    score, empty = (f"{summary[key]:.3f}" for key in ("score", "empty_score"))
-    say(f"{summary['record']}  {summary['text']!r}  score {score}  empty {empty}")
-    rows = []
-    for lead in summary["leads"]:
-        moments = "  ".join(f"{moment:.2f}" for moment in lead["moments_s"])
-        rows.append([lead["name"], f"{lead['gain']:+.3f}", f"{lead['score']:.3f}", moments])
-    print_table(("lead", "gain", "alone", "strongest moments, s"), rows, right=("gain", "alone"))
-    say(f"results in {summary['out']}")
+        loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
+        if resume:
+            refuse_other_settings(work.done, settings_of(settings, loaded.spec, loaded.checkpoint_sha256))
+        if packs is not None:
+            packs.take_up(set(work.done.values()))
+        if force and isinstance(work.items, list):
+            forget(out, work.items, prompts)
+        report.begin(loaded.text.warnings, work.total)
+        output = Output(out, scale, not no_png, not no_npz, packs)
+        run = run_explain(
+            work.items, prompts, loaded, reading, settings, output,
+            report.failed, report.finished, helpers, work.done.keys(),
+        )  # fmt: skip
+        with contextlib.closing(run), report:
+            for summary in run:
+                report.result(summary)
+    report.end()

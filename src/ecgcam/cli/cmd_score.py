@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Rank prompts by their similarity to each recording (without --text-file: the bundled vocabulary)."""
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import find_recordings
+    from ecgcam.batch.worklist import Failure, find_recordings
     from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts, vocabulary_prompts
     from ecgcam.records import parse_lead_names
@@ -43,7 +43,7 @@ def run(
     if len(items) == 1:
         reading.check(items[0], spec.input)
 
-    from ecgcam.batch.local import Failure, run_score
+    from ecgcam.batch.local import run_score
     from ecgcam.models.load import load_model
 
     failures: list[Failure] = []

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,33 +57,37 @@ def prepare_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
+# Of very many different notes only so many are told.
+_NOTES, _OTHER = 500, "other notes, in their summaries"
+
+
 class Notes:
     """Notes on stderr. What further recordings share with an earlier one is counted, and told once at the end."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
-        self._told: dict[str, set[str]] = {}
+        self._told: dict[str, tuple[str | None, int]] = {}  # by note: the last recording, and how many after the first
 
     def general(self, notes: Sequence[str]) -> None:
         """Tell what holds for every recording."""
         for note in notes:
             if note not in self._told:
-                self._told[note] = set()
+                self._told[note] = None, 0
                 self._note(note)
 
     def about(self, record: str, notes: Sequence[str]) -> None:
-        """Tell what holds for one recording."""
+        """Tell what holds for one recording; all of a recording's notes come one after the other."""
         for note in notes:
-            if note not in self._told:
-                self._told[note] = {record}
+            known = note if note in self._told or len(self._told) < _NOTES else _OTHER
+            last, count = self._told.get(known, (record, 0))
+            if known not in self._told and known == note:
                 self._note(f"{record}: {note}")
-            elif self._told[note]:
-                self._told[note].add(record)
+            if last is not None:
+                self._told[known] = record, count + (last != record)
 
     def close(self) -> None:
         """Tell how many more recordings each note holds for."""
-        counts = Counter({note: len(records) - 1 for note, records in self._told.items()})
-        for note, more in counts.items():
+        for note, (_, more) in self._told.items():
             if more > 0:
                 self._note(f"{more} more recording{'s' if more > 1 else ''}: {note}")
 
@@ -110,15 +113,20 @@ def set_up_logging(quiet: bool) -> None:
 
 
 @contextmanager
-def progress(total: int, what: str, quiet: bool) -> Iterator[Any]:
+def progress(total: int | None, what: str, quiet: bool) -> Iterator[Any]:
     """Yield a function that moves a bar on stderr by so many; no bar for a single thing, nor without a terminal."""
-    if quiet or total < 2 or not sys.stderr.isatty():
+    if quiet or total in {0, 1} or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Rate(TextColumn):
+        def render(self, task: Task) -> Any:
+            speed = task.finished_speed or task.speed
+            return super().render(task) if speed is None else f"{speed:.3g}/s"
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
     # Rich would lead stdout through its own console, which is stderr; only where both are the terminal is that the same.
     shared = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared) as bar:

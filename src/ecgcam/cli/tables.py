@@ -7,19 +7,47 @@ from typing import Any
 
 from ecgcam.cli.console import say
 
+# Rows that are looked at before the columns' widths are settled.
+_FIRST = 200
+
+
+class Table:
+    """A table of any length: nothing is printed before its first rows are known, and nothing kept after."""
+
+    def __init__(self, headings: Sequence[str], right: Collection[str] = ()) -> None:
+        self.rows = 0
+        self._headings, self._right = headings, right
+        self._waiting: list[Sequence[str]] = [headings]
+        self._widths: list[int] | None = None
+
+    def add(self, row: Sequence[str]) -> None:
+        """Add a row of text."""
+        self.rows += 1
+        self._waiting.append(row)
+        if self._widths is not None or len(self._waiting) > _FIRST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Print what is not yet printed."""
+        from rich.cells import cell_len  # some characters are two columns wide
+
+        if self._widths is None:
+            self._widths = [max(map(cell_len, column)) for column in zip(*self._waiting, strict=True)]
+        for row in self._waiting:
+            cells = []
+            for heading, cell, width in zip(self._headings, row, self._widths, strict=True):
+                blanks = " " * (width - cell_len(cell))
+                cells.append(blanks + cell if heading in self._right else cell + blanks)
+            say("  ".join(cells))
+        self._waiting = []
+
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print rows of text in columns; those named in `right` are set to the right."""
-    from rich.cells import cell_len  # some characters are two columns wide
-
-    columns = list(zip(headings, *rows, strict=True))
-    widths = [max(map(cell_len, column)) for column in columns]
-    for row in (headings, *rows):
-        cells = []
-        for heading, cell, width in zip(headings, row, widths, strict=True):
-            blanks = " " * (width - cell_len(cell))
-            cells.append(blanks + cell if heading in right else cell + blanks)
-        say("  ".join(cells))
+    table = Table(headings, right)
+    for row in rows:
+        table.add(row)
+    table.flush()
 
 
 def print_rows(rows: Sequence[dict[str, Any]], hide: Sequence[str] = ()) -> None:

@@ -55,6 +55,8 @@ class Record:
         Those of `leads` that were computed from other limb leads.
     notes : tuple of str
         What a reader of the result should know: channels left out, leads derived.
+    first, length : int, int or None
+        Where `signal` holds only a stretch of the recording: the number of its first sample, and the samples of the whole.
     """
 
     name: str
@@ -63,11 +65,22 @@ class Record:
     leads: tuple[str, ...]
     derived: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    first: int = 0
+    length: int | None = None
+
+    @property
+    def samples(self) -> int:
+        """Length of the recording, samples."""
+        return self.signal.shape[1] if self.length is None else self.length
 
     @property
     def seconds(self) -> float:
         """Length of the recording, s."""
-        return float(self.signal.shape[1] / self.fs)
+        return float(self.samples / self.fs)
+
+    def without_signal(self) -> Record:
+        """Return what is known of the recording beside its samples."""
+        return replace(self, signal=self.signal[:, :0].copy(), length=self.samples)
 
     def only(self, leads: Sequence[str]) -> Record:
         """Return the record without the leads that are not among `leads`, with a note.

@@ -155,15 +155,15 @@ def _resample_slice(record: Record, ratio: Fraction, first: int, wanted: int) ->
     Only the stretch of the record that these samples depend on is touched.
     """
     up, down = ratio.numerator, ratio.denominator
-    total = record.signal.shape[1]
+    total = record.samples
     if up == down:
-        part = record.signal[:, first : first + wanted]
+        part = record.signal[:, first - record.first : first + wanted - record.first]
         return _bridge(part, np.isfinite(part)), np.isfinite(part)
     reach = _HALF_FILTER * max(up, down) // up + down + 1
     # Cut on a multiple of `down`, so that the slice's grid is the record's.
     begin = max(0, (first * down // up - reach) // down * down)
     end = min(total, -(-(first + wanted) * down // up) + reach)
-    part = record.signal[:, begin:end]
+    part = record.signal[:, begin - record.first : end - record.first]
     known = np.isfinite(part)
     skip = first - begin * up // down
     available = -(-total * up // down) - first

@@ -1,0 +1,223 @@
+"""Processes without torch that read, draw and write while this one runs the model. No torch.
+
+Threads would not do: Python imports and draws under one lock. A helper is an interpreter of its own, started with a pipe to
+its standard input; if the process that started it is gone, even killed, the pipe ends and so does the helper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
+
+from ecgcam.errors import EcgcamError
+
+log = logging.getLogger("ecgcam")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+# The search path travels along, so that a helper finds what its parent found.
+_MAIN = "import sys; sys.path[:] = {path!r}; from ecgcam.batch.helpers import serve; serve()"
+
+
+class Helpers:
+    """A number of helpers, each with a thread here that hands it one task after the other.
+
+    Parameters
+    ----------
+    count : int
+        How many processes.
+    warm_up : callable, optional
+        What each does first, for its imports: a function of a module, without arguments.
+    """
+
+    def __init__(self, count: int, warm_up: Callable[[], object] | None = None) -> None:
+        self.count = count
+        self._own = threading.local()
+        self._processes = [_Process(warm_up) for _ in range(count)]
+        self._free = list(self._processes)
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
+        self._threads = ThreadPoolExecutor(count, "ecgcam-helper", self._begin)
+
+    def submit(self, function: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
+        """Run a function of a module in a helper; arguments and result travel by pickle.
+
+        The future raises what the function raised, or `EcgcamError` if two helpers died of the task.
+        """
+        return self._threads.submit(self._run, function, args, kwargs)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Wait for the tasks (with `cancel`, only for those that have begun) and end the processes."""
+        self._threads.shutdown(wait=True, cancel_futures=cancel)
+        for process in self._processes:
+            process.end()
+
+    def __enter__(self) -> Helpers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close(cancel=kind is not None)
+
+    def _begin(self) -> None:
+        self._own.process = self._free.pop()
+
+    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for _ in range(2):
+            process: _Process = self._own.process
+            try:
+                good, value, notes = process.ask(function, args, kwargs)
+            except (
+                EOFError,
+                BrokenPipeError,
+                pickle.UnpicklingError,
+            ):  # it is gone, perhaps in the middle of an answer
+                said = process.end()
+                process.begin()
+                continue
+            for level, note in notes:
+                with self._telling:  # each process says once what is to be said once
+                    if note not in self._told:
+                        self._told.add(note)
+                        log.log(level, "%s", note)
+            if not good:
+                raise value
+            return value
+        raise EcgcamError(
+            f"a helper process died twice of it ({said}); is memory short? --jobs 1 works without helpers"
+        )
+
+
+# Fewer recordings than this are done before a helper has imported what it needs.
+_FEW = 4
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def helpers_for(
+    recordings: int | None, jobs: int | None, *, drawing: bool = True
+) -> contextlib.AbstractContextManager[Helpers | None]:
+    """Return the helpers for so many recordings (None: it is not known), of which `jobs` may run; None where they do not pay."""
+    count = cores() if jobs is None else jobs
+    few = jobs is None and recordings is not None and recordings < _FEW
+    if count == 1 or few:
+        return contextlib.nullcontext()
+    return Helpers(count, learn_to_draw if drawing else learn_to_read)
+
+
+def learn_to_read() -> None:
+    """Import what reading and writing need."""
+    import ecgcam.batch.reading
+    import ecgcam.store  # noqa: F401
+
+
+def learn_to_draw() -> None:
+    """Import what reading, writing and drawing need."""
+    learn_to_read()
+    import ecgcam.render  # noqa: F401
+
+
+def be_patient() -> None:
+    """Let torch's threads sleep while they wait for one another, where nothing else is asked for: call before it is imported.
+
+    By default they keep a processor busy, which the helpers need.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class _Process:
+    """An interpreter that answers questions."""
+
+    def __init__(self, warm_up: Callable[[], object] | None) -> None:
+        self._warm_up = warm_up
+        self.begin()
+
+    def begin(self) -> None:
+        """Start it, and its imports, without waiting for either."""
+        command = [sys.executable, "-c", _MAIN.format(path=sys.path)]
+        # Warnings that are errors here are so there: what a helper runs is tested like the rest.
+        options = [f"-W{option}" for option in sys.warnoptions]
+        self._popen = subprocess.Popen(  # noqa: S603  (this interpreter)
+            [command[0], *options, *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._warming = self._warm_up is not None
+        if self._warm_up is not None:
+            self._tell((self._warm_up, (), {}))
+
+    def ask(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return (whether it went well, the result or the exception, what was logged)."""
+        if self._warming:
+            self._answer()
+            self._warming = False
+        self._tell((function, args, kwargs))
+        return self._answer()
+
+    def _tell(self, question: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> None:
+        questions = cast("BinaryIO", self._popen.stdin)
+        pickle.dump(question, questions, pickle.HIGHEST_PROTOCOL)
+        questions.flush()
+
+    def _answer(self) -> Any:
+        return pickle.load(cast("BinaryIO", self._popen.stdout))  # noqa: S301  (our own process, started above)
+
+    def end(self) -> str:
+        """Let it end by itself, and return how it did."""
+        for stream in (self._popen.stdin, self._popen.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        code = self._popen.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+class _Collected(logging.Handler):
+    """Keeps what is logged, for the parent to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.notes.append((record.levelno, record.getMessage()))
+
+
+def serve() -> None:
+    """Be a helper: run what is asked on standard input until it ends. Prints go to stderr, answers to the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption ends
+    questions = sys.stdin.buffer
+    answers: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    collected = _Collected()
+    log.addHandler(collected)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    while True:
+        try:
+            function, args, kwargs = pickle.load(questions)  # noqa: S301  (from the process that started this one)
+        except EOFError:
+            return
+        try:
+            answer: tuple[bool, Any] = (True, function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  (raised again where the task came from)
+            if not isinstance(error, EcgcamError):
+                error.add_note("in a helper process:\n" + traceback.format_exc())
+            answer = (False, error)
+        try:
+            pickle.dump((*answer, collected.notes), answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+        except BrokenPipeError:
+            os._exit(0)  # nobody waits for it any more
+        collected.notes = []

@@ -1,0 +1,95 @@
+"""``--pack N``: N results in one tar file instead of a folder each, for file systems that dislike a million files. No torch.
+
+A pack is a plain, uncompressed tar file (POSIX.1-2001) whose members are named like the files of a call without ``--pack``:
+``tar -xf pack-00000.tar -C OUT`` gives the folders. A result's members follow one another, ``summary.json`` last, and are
+appended by one write, so that a crash can only cut the end off; `Packs` takes up after the last whole result.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ecgcam.errors import EcgcamError
+from ecgcam.explanation import SUMMARY
+from ecgcam.files import pack_members
+
+_WINDOW = re.compile(r"/w\d{5,}\.\d{3}$")
+
+
+class Packs:
+    """Appends results to the packs of one call, in order.
+
+    Parameters
+    ----------
+    out : Path
+        The folder of the packs.
+    size : int
+        Results per pack.
+    shard : (int, int), optional
+        Part I of N: such calls write beside one another, so the part is in the packs' names.
+    """
+
+    def __init__(self, out: Path, size: int, shard: tuple[int, int] | None = None) -> None:
+        self._out, self._size = out, size
+        self._stem = "pack" if shard is None else f"pack-{shard[0]}-of-{shard[1]}"
+        self._number = self._count = 0
+
+    def existing(self) -> list[Path]:
+        """Return the packs of earlier calls, in order."""
+        return sorted(
+            path for path in self._out.glob(f"{self._stem}-*.tar") if path.stem[len(self._stem) + 1 :].isdigit()
+        )
+
+    def take_up(self, done: Iterable[str]) -> None:
+        """Go on after the last result that is done; what lies behind it, whole or not, is cut off.
+
+        `done` are the places of what is done, as the manifest has them.
+        """
+        folders = {place.partition(".tar/")[2] for place in done}
+        for pack in reversed(self.existing()):
+            kept = end = 0
+            for name, (offset, size) in pack_members(pack).items():
+                folder, _, file = name.rpartition("/")
+                if file == SUMMARY and _WINDOW.sub("", folder) in folders:
+                    kept, end = kept + 1, offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            if kept:
+                os.truncate(pack, end)
+                self._number, self._count = int(pack.stem.rpartition("-")[2]), kept
+                return
+            pack.unlink()
+
+    def next_place(self) -> Path:
+        """Return the pack that the next result goes to."""
+        full = self._count >= self._size
+        return self._out / f"{self._stem}-{self._number + full:05d}.tar"
+
+    def add(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Append a result, the files of a folder, `summary.json` among them.
+
+        Raises
+        ------
+        EcgcamError
+            If the pack cannot be written.
+        """
+        path = self.next_place()
+        if self._count >= self._size:
+            self._number, self._count = self._number + 1, 0
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in sorted(files, key=lambda name: (name == SUMMARY, name)):
+                member = tarfile.TarInfo(f"{folder}/{name}")
+                member.size, member.mode = len(files[name]), 0o644
+                tar.addfile(member, io.BytesIO(files[name]))
+            end = tar.offset  # without the blocks of zeros that end an archive: more will follow
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as pack:
+                pack.write(buffer.getvalue()[:end])
+        except OSError as error:
+            raise EcgcamError(f"{path}: cannot be written ({error.strerror or error})") from error
+        self._count += 1

@@ -1,0 +1,129 @@
+"""Processes that read, draw and write: what they answer, and what happens when they die."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ecgcam.batch.helpers import Helpers, helpers_for
+from ecgcam.errors import EcgcamError
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def refuse(name: str) -> None:
+    raise EcgcamError(f"{name}: no")
+
+
+def divide(x: int) -> float:
+    return 1 / (x - x)
+
+
+def say(word: str) -> str:
+    print(word)  # noqa: T201  (must not disturb the answers)
+    logging.getLogger("ecgcam").info("said %s", word)
+    return word
+
+
+def die(marker: Path, times: int) -> str:
+    with marker.open("a") as file:
+        file.write("x")
+    if marker.stat().st_size <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def has_torch() -> bool:
+    return "torch" in sys.modules
+
+
+def warm() -> None:
+    os.environ["WARM"] = "yes"
+
+
+def is_warm() -> str | None:
+    return os.environ.get("WARM")
+
+
+@pytest.fixture(autouse=True)
+def _found_by_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pytest imports this file under a name that only it can find; helpers import it by its folder."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    import test_helpers
+
+    for function in (double, refuse, divide, say, die, has_torch, warm, is_warm):
+        monkeypatch.setitem(globals(), function.__name__, getattr(test_helpers, function.__name__))
+
+
+def test_answers_come_back_and_errors_too(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("ecgcam")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
+    with caplog.at_level(logging.INFO, "ecgcam"), Helpers(2, warm) as helpers:
+        assert [future.result() for future in [helpers.submit(double, i) for i in range(20)]] == list(range(0, 40, 2))
+        with pytest.raises(EcgcamError, match="rec: no"):
+            helpers.submit(refuse, "rec").result()
+        with pytest.raises(ZeroDivisionError) as error:
+            helpers.submit(divide, 3).result()
+        assert "in a helper process" in error.value.__notes__[0]
+        assert [helpers.submit(say, "word").result() for _ in range(4)] == ["word"] * 4
+        assert helpers.submit(has_torch).result() is False
+        assert helpers.submit(is_warm).result() == "yes"
+    assert caplog.messages == ["said word"]  # once, whichever helpers said it
+
+
+def test_a_helper_that_dies_is_replaced_and_its_task_done(tmp_path: Path) -> None:
+    with Helpers(1) as helpers:
+        assert helpers.submit(die, tmp_path / "once", 1).result() == "alive"
+        with pytest.raises(EcgcamError, match=r"died twice of it \(signal 9\); is memory short\? --jobs 1"):
+            helpers.submit(die, tmp_path / "twice", 2).result()
+        assert helpers.submit(double, 4).result() == 8
+
+
+def test_they_end_with_the_process_that_started_them() -> None:
+    code = (
+        "import os, sys, time; from ecgcam.batch.helpers import Helpers\n"
+        "helpers = Helpers(2)\nprint(*[p._popen.pid for p in helpers._processes], flush=True)\ntime.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    helpers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(helpers) == 2
+    assert all(map(_runs, helpers))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(200):
+        if not any(map(_runs, helpers)):
+            return
+        time.sleep(0.05)
+    pytest.fail("helpers outlive their parent")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_where_they_do_not_pay_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ecgcam.batch.helpers.cores", lambda: 2)
+    started: list[int] = []
+    monkeypatch.setattr("ecgcam.batch.helpers.Helpers", lambda count, _: started.append(count))
+    for recordings, jobs in [(1, None), (3, None), (100, 1), (None, 1)]:
+        with helpers_for(recordings, jobs) as none:
+            assert none is None
+    helpers_for(100, None)
+    helpers_for(None, None)
+    helpers_for(1, 3)
+    assert started == [2, 2, 3]

@@ -1,0 +1,295 @@
+"""`ecgcam explain` for many recordings: resume, shards, packs, streams, helpers, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Run, tree
+
+from ecgcam.explanation import Explanation
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.load import load_model
+from ecgcam.records.simulator import simulate, write
+
+TEXT = ("--text", "atrial fibrillation", "--text", "normal ECG")
+SLUGS = ("atrial-fibrillation", "normal-ecg")
+QUICK = ("--no-png", "--no-gradient", "--quiet")
+ARRAYS = ("map", "map_cells", "gradient", "gradient_smoothed", "lead_scores", "mask_shift", "signal", "valid")
+
+
+@pytest.fixture(autouse=True)
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls share one loaded model: these tests are about files."""
+    import ecgcam.models.load
+
+    monkeypatch.setattr(ecgcam.models.load, "load_model", _load_once)
+
+
+@cache
+def _load_once(*flags: object, **named: object) -> EcgTextModel:
+    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six recordings of one lead, `r0` to `r5`, and one that is none, `bad`."""
+    folder = tmp_path_factory.mktemp("six")
+    signal_mv = simulate("af", 7).signal[6:7]
+    for i in range(6):
+        np.savez(folder / f"r{i}.npz", signal=signal_mv * (1 + i / 10), fs=500, leads=["V1"])
+    (folder / "bad.npy").write_text("hello")
+    return folder
+
+
+def lines(out: Path) -> list[dict[str, str | None]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def statuses(out: Path) -> dict[tuple[str, str], str]:
+    return {(str(line["record"]), str(line["text"])): str(line["status"]) for line in lines(out)}
+
+
+def assert_same_results(one: Path, two: Path, atol: float = 1e-5) -> None:
+    """The same file names, the same manifest set, arrays equal to `atol` of their largest value."""
+    names = [{p.relative_to(out).as_posix() for p in out.rglob("*")} for out in (one, two)]
+    assert names[0] == names[1]
+    texts = [(out / "manifest.jsonl").read_text(encoding="utf-8").splitlines() for out in (one, two)]
+    manifests = [
+        {line.replace(out.name + "/", "") for line in text} for text, out in zip(texts, (one, two), strict=True)
+    ]
+    assert manifests[0] == manifests[1]
+    found = sorted(one.rglob("explanation.npz"))
+    assert found
+    for path in found:
+        a, b = Explanation.load(path), Explanation.load(two / path.relative_to(one))
+        for name in ARRAYS:
+            first, second = np.asarray(getattr(a, name), float), np.asarray(getattr(b, name), float)
+            assert np.abs(first - second).max(initial=0) <= atol * max(1e-9, np.abs(first).max(initial=0)), name
+        assert a.score == pytest.approx(b.score, abs=atol)
+
+
+def test_the_manifest_has_a_line_for_each_recording_and_prompt(ecgcam: Run, six: Path, here: Path) -> None:
+    got = ecgcam("explain", six, *TEXT, *QUICK, "--out", "out")
+    assert got.code == 1
+    found = lines(here / "out")
+    assert [list(line) for line in found] == [["record", "text", "status", "out", "error"]] * 14
+    good = [line for line in found if line["status"] == "done"]
+    assert {(line["record"], line["text"]) for line in good} == {
+        (f"r{i}", text) for i in range(6) for text in TEXT[1::2]
+    }
+    assert all((here / str(line["out"]) / "summary.json").is_file() and line["error"] is None for line in good)
+    bad = [line for line in found if line["status"] == "failed"]
+    assert {line["text"] for line in bad} == set(TEXT[1::2])
+    assert all(
+        line["record"] == "bad" and line["out"] is None and "not a readable" in str(line["error"]) for line in bad
+    )
+
+
+def test_helpers_change_nothing(ecgcam: Run, six: Path, here: Path) -> None:
+    flags = ("explain", six / "r0.npz", six / "r1.npz", six / "r2.npz", six / "r3.npz", "--text", "af", "--quiet")
+    one, two = (ecgcam(*flags, "--jobs", jobs, "--out", f"out{jobs}") for jobs in (1, 2))
+    assert one.code == two.code == 0
+    assert one.out.replace("out1", "out2") == two.out
+    assert_same_results(here / "out1", here / "out2", atol=0)
+    for picture in (here / "out1").rglob("*.png"):
+        assert picture.read_bytes() == (here / "out2" / picture.relative_to(here / "out1")).read_bytes()
+
+
+def test_failures_of_helpers_are_told_like_those_here(ecgcam: Run, six: Path, here: Path) -> None:
+    (here / "out2/r1").mkdir(parents=True)
+    (here / "out2/r1").chmod(0o777)
+    flags = ("explain", six, *TEXT, *QUICK)
+    one, two = (ecgcam(*flags, "--jobs", jobs, "--out", f"out{jobs}") for jobs in (1, 2))
+    assert (one.code, one.err) == (two.code, two.err) == (1, one.err)
+    assert one.out.splitlines()[:-1] == two.out.splitlines()[:-1]
+    assert statuses(here / "out1") == statuses(here / "out2")
+
+
+@pytest.mark.parametrize("pack", [[], ["--pack", "3"]])
+def test_resume_does_what_is_left_and_nothing_else(ecgcam: Run, six: Path, here: Path, pack: list[str]) -> None:
+    whole = ecgcam("explain", six, *TEXT, *QUICK, "--out", "whole", *pack)
+    assert whole.code == 1
+    for name in ("r0", "r1", "r2"):
+        (here / "some").mkdir(exist_ok=True)
+        (here / "some" / f"{name}.npz").symlink_to(six / f"{name}.npz")
+    assert ecgcam("explain", "some", *TEXT, *QUICK, "--out", "out", *pack).code == 0
+    if not pack:
+        (here / "out/r3/.normal-ecg-abcdefgh/new").mkdir(parents=True)  # left by a process that was killed
+        before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.npz")}
+    with (here / "out/manifest.jsonl").open("a") as file:
+        file.write('{"record": "r4", "te')
+    got = ecgcam("explain", six, *TEXT, *QUICK, "--out", "out", "--resume", *pack)
+    assert got.code == 1
+    assert {line.split()[0] for line in got.out.splitlines()[1:-1]} == {"r3", "r4", "r5"}
+    if pack:
+        read = {str(line["out"]).partition("/")[2] for line in lines(here / "out") if line["status"] == "done"}
+        assert {name.split("/", 1)[1] for name in read} == {f"r{i}/{slug}" for i in range(6) for slug in SLUGS}
+        for place in read:
+            a, b = Explanation.load(here / "whole" / place), Explanation.load(here / "out" / place)
+            np.testing.assert_allclose(a.map, b.map, atol=1e-5 * a.map.max(initial=0))
+        assert len(list((here / "out").iterdir())) == 1 + 4
+    else:
+        assert_same_results(here / "whole", here / "out")
+        assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    again = ecgcam("explain", "some", *TEXT, *QUICK[:-1], "--out", "out", "--resume", *pack)
+    assert (again.code, again.out) == (0, "")
+    assert again.err == "note: all 3 recordings are done; nothing is left to resume\n"
+
+
+def test_a_prompt_that_is_new_is_done_where_others_are_not_touched(ecgcam: Run, six: Path, here: Path) -> None:
+    assert ecgcam("explain", six / "r0.npz", *TEXT[:2], *QUICK, "--out", "out").code == 0
+    first = tree(here / "out/r0/atrial-fibrillation")
+    when = (here / "out/r0/atrial-fibrillation").stat().st_mtime_ns
+    got = ecgcam("explain", six / "r0.npz", *TEXT, *QUICK, "--out", "out", "--resume", "--json")
+    assert [json.loads(line)["text"] for line in got.out.splitlines()] == ["normal ECG"]
+    assert tree(here / "out/r0/atrial-fibrillation") == first
+    assert (here / "out/r0/atrial-fibrillation").stat().st_mtime_ns == when
+    assert len(lines(here / "out")) == 2
+
+
+def test_resume_needs_the_same_settings(ecgcam: Run, six: Path, here: Path) -> None:
+    assert ecgcam("explain", six / "r0.npz", *TEXT, *QUICK, "--out", "out").code == 0
+    before = tree(here / "out")
+    for flags, says in [
+        (["--mask", "zero-mv"], 'mask "baseline", and this call has "zero-mv"'),
+        (["--method", "hires-cam"], 'method "grad-cam", and this call has "hires-cam"'),
+        (["--seed", "1"], "seed 0, and this call has 1"),
+    ]:
+        got = ecgcam("explain", six / "r0.npz", six / "r1.npz", *TEXT, *QUICK, "--out", "out", "--resume", *flags)
+        assert got.code == 2
+        assert says in got.err
+        assert "--force begins again" in got.err
+    assert tree(here / "out") == before
+
+
+def test_force_forgets_what_it_makes_again(ecgcam: Run, six: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forced run that is broken off must not leave older results looking like its own."""
+    flags = ("explain", six / "r0.npz", six / "r1.npz", *TEXT[:2], *QUICK, "--out", "out")
+    assert ecgcam(*flags).code == 0
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ecgcam.batch.local.write_result", interrupted)
+        assert ecgcam(*flags, "--force", "--seed", "1").code == 130
+    assert lines(here / "out") == []
+    assert ecgcam(*flags, "--resume", "--seed", "1").code == 0
+    assert Explanation.load(here / "out/r1/atrial-fibrillation").meta["seed"] == 1
+
+
+def test_shards_are_parts_of_the_whole(ecgcam: Run, six: Path, here: Path) -> None:
+    (here / "good").mkdir()
+    for path in six.glob("r*.npz"):
+        (here / "good" / path.name).symlink_to(path)
+    assert ecgcam("explain", "good", *TEXT, *QUICK, "--out", "whole").code == 0
+    names = []
+    for i in (3, 1, 2):
+        got = ecgcam("explain", "good", *TEXT, *QUICK, "--out", "out", "--shard", f"{i}/3", "--json")
+        assert got.code == 0
+        names.append({json.loads(line)["record"] for line in got.out.splitlines()})
+    assert names == [{"r2", "r5"}, {"r0", "r3"}, {"r1", "r4"}]
+    assert_same_results(here / "whole", here / "out")
+    none = ecgcam("explain", "good/r0.npz", *TEXT, *QUICK[:-1], "--out", "other", "--shard", "2/2")
+    assert (none.code, none.out, none.err) == (0, "", "note: no recording in this shard\n")
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", ""])
+def test_shards_that_are_none(ecgcam: Run, six: Path, shard: str) -> None:
+    got = ecgcam("explain", six, *TEXT, f"--shard={shard}")
+    assert got.code == 2
+    assert f"--shard {shard}: give I/N" in got.err
+
+
+def test_packs_hold_what_folders_would(ecgcam: Run, six: Path, here: Path) -> None:
+    good = [six / f"r{i}.npz" for i in range(3)]
+    assert ecgcam("explain", *good, "--text", "af", "--quiet", "--out", "whole").code == 0
+    got = ecgcam("explain", *good, "--text", "af", "--quiet", "--out", "out", "--pack", "2", "--jobs", "2", "--json")
+    assert got.code == 0
+    assert sorted(p.name for p in (here / "out").iterdir()) == ["manifest.jsonl", "pack-00000.tar", "pack-00001.tar"]
+    for line, printed in zip(lines(here / "out"), map(json.loads, got.out.splitlines()), strict=True):
+        assert (
+            line["out"] == printed["out"] == f"out/pack-0000{int(str(line['record'])[1]) // 2}.tar/{line['record']}/af"
+        )
+        assert Explanation.load(here / str(line["out"])).meta["record"] == line["record"]
+    for pack in sorted((here / "out").glob("*.tar")):
+        subprocess.run(["tar", "-xf", pack, "-C", here], check=True)
+    for path in (here / "whole").rglob("*.*"):
+        if path.name not in {"summary.json", "manifest.jsonl"}:
+            assert path.read_bytes() == (here / path.relative_to(here / "whole")).read_bytes()
+    again = ecgcam("explain", *good, "--text", "af", "--out", "out", "--pack", "2")
+    assert again.code == 2
+    assert "out/pack-00000.tar: holds results already; go on with --resume" in again.err
+
+
+def test_a_stream_is_explained_as_it_comes(ecgcam: Run, six: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly() -> Iterator[str]:
+        for i in range(40):  # more than a batch holds
+            (here / f"s{i}.npz").symlink_to(six / "r0.npz")
+            yield f"s{i}.npz\n"
+        assert (here / "out/s0/af/summary.json").is_file()
+        yield "s2.npz\n"
+        yield f"{here / 'out'}\n"
+        yield "nowhere.dat\n"
+
+    monkeypatch.setattr("sys.stdin", slowly())
+    got = ecgcam("explain", "-", "--text", "af", *QUICK, "--out", "out", "--jobs", "1")
+    assert got.code == 1
+    told = got.err.splitlines()
+    assert [line.rpartition("; ")[0].partition(": ")[2] for line in told] == [
+        "s2.npz: named twice", "", "nowhere.dat: no such recording",
+    ]  # fmt: skip
+    assert "holds no recording" in told[1]
+    assert statuses(here / "out") == {(f"s{i}", "af"): "done" for i in range(40)} | {("nowhere", "af"): "failed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", [[], ["--pack", "4"]])
+def test_killed_at_random_and_resumed_it_is_the_same(tmp_path: Path, pack: list[str]) -> None:
+    for i in range(10):
+        write(simulate("af" if i % 2 else "normal", i), tmp_path / "in")
+    flags = ["explain", "in", "--text", "af", "--text", "normal ECG", "--quiet", "--jobs", "2", *pack]
+    call = [sys.executable, "-c", "from ecgcam.cli import main; main()", *flags]
+    began = time.monotonic()
+    subprocess.run([*call, "--out", "whole"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    whole = time.monotonic() - began
+    chance = random.Random(7)  # noqa: S311  (the same moments every time)
+    killed = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            [*call, "--out", "out", "--resume"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(chance.uniform(0.2, 1.0) * whole)
+        except subprocess.TimeoutExpired:
+            # Now the process alone, now its helpers with it.
+            if chance.random() < 0.5:
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= 5
+    subprocess.run([*call, "--out", "out", "--resume"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    if pack:
+        for out in ("whole", "out"):
+            for path in sorted((tmp_path / out).glob("*.tar")):
+                subprocess.run(["tar", "-xf", path, "-C", tmp_path / out], check=True)
+    assert_same_results(tmp_path / "whole", tmp_path / "out")
