@@ -103,14 +103,14 @@ def draw_patient(seed: int) -> Patient:
     def turn(degrees: float) -> float:
         return math.radians(degrees * float(np.clip(rng.standard_normal(), -2, 2)))
 
-    size = about(1.0, 0.22)
+    size = about(1.0, 0.19)
     sizes = (about(1.0, 0.25), about(1.0, 0.4), about(1.0, 0.12), about(1.0, 0.25), about(1.15, 0.28))
     # Electrodes are never quite where the book wants them, and chests differ.
     electrodes = LEAD_VECTORS * np.exp(0.10 * rng.standard_normal((8, 1))) + 0.04 * rng.standard_normal((8, 3))
     return Patient(
         size=size,
         sizes=sizes,
-        axis=turn(17),
+        axis=turn(15),
         turn=turn(10),
         t_axis=turn(10),
         t_turn=turn(10),

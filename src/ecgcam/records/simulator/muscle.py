@@ -148,7 +148,7 @@ def _infarction(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
 def left_ventricular_hypertrophy(plan: Plan, rng: np.random.Generator) -> Plan:
     """Tall R to the left, deep S in V1 to V3; in most, strain: ST and T against it in I, aVL, V5 and V6."""
     patient = plan.patient
-    larger = float(rng.uniform(1.65, 2.0)) / patient.size**0.75
+    larger = float(rng.uniform(1.75, 2.1)) / patient.size**0.95
     strain = max(0.0, float(rng.uniform(-0.4, 1.0)))
 
     def thickened(beat: Beat) -> Beat:
