@@ -74,6 +74,30 @@ def write_result(
     return summary
 
 
+def write_pictures(explanation: Explanation, folder: Path, *, scale: str = "evidence", layout: str = "12x1") -> None:
+    """Draw an explanation's pictures into `folder` (made if needed), over earlier ones; nothing else in it changes.
+
+    All are drawn before the first one takes its place.
+
+    Raises
+    ------
+    EcgcamError
+        If the folder cannot be written, or there is no such layout or scale.
+    """
+    from ecgcam import render
+
+    try:
+        with _new_folder(folder), _beside(folder) as workspace:
+            for name, figure in render.pictures(explanation, scale, layout):
+                render.save(figure, workspace / name)
+            for path in sorted(workspace.iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise EcgcamError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another with --out"
+        ) from error
+
+
 def encode_result(
     explanation: Explanation, *, scale: str = "evidence", png: bool = True, npz: bool = True, slug: str | None = None
 ) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -90,10 +90,7 @@ def run(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/<record>/<prompt>/.")
     ] = Path("ecgcam-out"),
-    scale: Annotated[
-        str,
-        typer.Option("--scale", metavar="evidence|lead|raw", help="Of the maps in pictures; arrays are always raw."),
-    ] = "evidence",
+    scale: shared.Scale = "evidence",
     no_png: Annotated[bool, typer.Option("--no-png", help="No pictures.")] = False,
     no_npz: Annotated[bool, typer.Option("--no-npz", help="No arrays.")] = False,
     jobs: Annotated[

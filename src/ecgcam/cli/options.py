@@ -56,6 +56,10 @@ LeadNames = Annotated[
         show_default=False,
     ),
 ]
+Scale = Annotated[
+    str,
+    typer.Option("--scale", metavar="evidence|lead|raw", help="Of the maps in pictures; arrays are always raw."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="A full traceback on errors.")]
