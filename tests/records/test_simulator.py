@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import wfdb
-from scipy.ndimage import median_filter
-from scipy.signal import find_peaks
+from tests.records.calipers import qrs_peaks
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
@@ -24,18 +23,6 @@ ROW = {lead: row for row, lead in enumerate(CANONICAL_LEADS)}
 def raw(path: str | Path) -> np.ndarray:
     """Whole microvolts (12, N) of a written record, read without any library."""
     return np.fromfile(path, "<i2").reshape(-1, 12).T.astype(int)
-
-
-def qrs_peaks(signal: np.ndarray, fs: float, refractory: float = 0.34) -> np.ndarray:
-    """A detector that knows nothing of the simulator: where the leads together are steepest."""
-    # Over 20 ms: broad complexes are as steep as narrow ones, and pacing spikes are not.
-    short = int(0.02 * fs)
-    steep = np.abs(signal[:, short:] - signal[:, :-short])
-    steep = median_filter(steep, size=(1, int(0.012 * fs))).sum(axis=0)
-    width = int(0.1 * fs)
-    steep = np.convolve(steep, np.ones(width) / width, "same")
-    peaks, _ = find_peaks(steep, height=0.4 * np.quantile(steep, 0.97), distance=int(refractory * fs))
-    return peaks + short // 2
 
 
 def qrs_width(simulation: Simulation, signal: np.ndarray) -> float:

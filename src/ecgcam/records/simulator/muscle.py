@@ -14,7 +14,7 @@ from ecgcam.records.simulator.heart import Beat, Patient, Plan, Vector, Wave, tu
 # Left, feet, back: the leads over the wall see it one way, those across from it the other.
 _ST: dict[str, Vector] = {
     "inferior": (-0.050, 0.170, 0.030),
-    "anterior": (0.080, -0.030, -0.170),
+    "anterior": (0.080, -0.065, -0.170),
     "lateral": (0.190, -0.070, 0.080),
 }
 _T: dict[str, Vector] = {
@@ -25,10 +25,10 @@ _T: dict[str, Vector] = {
 _Q: dict[str, Vector] = {
     "inferior": (0.10, -0.62, 0.00),
     "anterior": (0.06, 0.05, 0.62),
-    "lateral": (-0.50, 0.12, -0.10),
+    "lateral": (-0.52, 0.12, -0.14),
 }
 # That first wave's centre and width, s: in front, Q and S run together.
-_Q_TIME = {"inferior": (0.0240, 0.0088), "anterior": (0.0310, 0.0112), "lateral": (0.0240, 0.0088)}
+_Q_TIME = {"inferior": (0.0240, 0.0088), "anterior": (0.0310, 0.0112), "lateral": (0.0260, 0.0099)}
 # How the rest of the QRS leans away from a wall that is lost, degrees in the frontal and horizontal plane, and what is left.
 _LEAN = {"inferior": (-14, 0, 0.92), "anterior": (0, 33, 0.78), "lateral": (14, 0, 0.92)}
 WALLS = tuple(_ST)
@@ -191,7 +191,7 @@ def long_qt(plan: Plan, rng: np.random.Generator) -> Plan:
     """QTc (Fridericia) of 490 to 580 ms, less where T would run into the next P: a late T wave, or a broad one."""
     patient = plan.patient
     room = min(
-        (later.onset - patient.pr - beat.onset) / beat.qt
+        (later.onset - patient.pr - 0.03 - beat.onset) / beat.qt
         for beat, later in zip(plan.beats, plan.beats[1:], strict=False)
     )
     wanted = max(0.475 / patient.qtc, min(float(rng.uniform(0.49, 0.58)) / patient.qtc, room))

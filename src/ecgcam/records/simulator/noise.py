@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-from ecgcam.records.simulator.heart import Doubles, Patient
+from ecgcam.records.simulator.heart import NOISE, Doubles, Patient
 
 
-def disturbance(samples: int, fs: float, patient: Patient, rng: np.random.Generator) -> Doubles:
+def disturbance(samples: int, fs: float, patient: Patient, seed: int) -> Doubles:
     """Noise of nine electrodes as the eight leads see it, (8, N) mV.
 
     It arises at the electrodes, so limb leads share it, and the precordial leads carry a third of each limb's.
     """
+    rng = np.random.default_rng([seed, NOISE])
     time = np.arange(samples) / fs
     top = min(130.0, 0.45 * fs)
     muscle = 0.0035 * float(np.exp(0.45 * np.clip(rng.standard_normal(), -2, 2)))

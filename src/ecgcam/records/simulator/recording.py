@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ecgcam.errors import EcgcamError
 from ecgcam.records.record import CANONICAL_LEADS, BoolArray, FloatArray
 from ecgcam.records.simulator.findings import TABLE, change
-from ecgcam.records.simulator.heart import FINDING, NOISE, RHYTHM, Doubles, Plan, draw_patient, project, sinus_rhythm
+from ecgcam.records.simulator.heart import FINDING, RHYTHM, Doubles, Plan, draw_patient, project, sinus_rhythm
 from ecgcam.records.simulator.noise import disturbance
 
 FINDINGS: tuple[str, ...] = tuple(TABLE)
@@ -95,7 +95,7 @@ def simulate(
     """
     _check(finding, seed, wall, seconds, fs, noise)
     sinus, plan, wall = _plans(finding, seed, wall, seconds, fs)
-    added = noise * disturbance(len(sinus.time), fs, sinus.patient, np.random.default_rng([seed, NOISE]))
+    added = noise * disturbance(len(sinus.time), fs, sinus.patient, seed) if noise else 0.0
     heart = project(plan)
     whole = _microvolts(heart + added)
     shows_in = TABLE[finding].shows_in
@@ -145,7 +145,7 @@ def simulate_batch(
         seed = first_seed + row
         _check(finding, seed, None, seconds, fs, noise)
         sinus, plan, _ = _plans(finding, seed, None, seconds, fs)
-        added = noise * disturbance(len(sinus.time), fs, sinus.patient, np.random.default_rng([seed, NOISE]))
+        added = noise * disturbance(len(sinus.time), fs, sinus.patient, seed) if noise else 0.0
         batch[row] = _millivolts(_microvolts(project(plan) + added))
     return batch
 

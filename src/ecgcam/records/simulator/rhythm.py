@@ -99,7 +99,7 @@ def sinus_bradycardia(plan: Plan, rng: np.random.Generator) -> Plan:
 
 def _at_rate(plan: Plan, rate: float, swing: float, rng: np.random.Generator) -> Plan:
     """Sinus rhythm at another rate; `swing` is how much of the breathing's effect on RR is left."""
-    patient = replace(plan.patient, pr=plan.patient.pr * (75 / rate) ** 0.25)
+    patient = replace(plan.patient, pr=min(0.196, plan.patient.pr * (75 / rate) ** 0.25))
     rr = random_breathing_intervals(patient, plan.seconds, rate, rng, swing)
     onsets, rr = place_beats(rr, rate, plan.seconds, float(rng.uniform()))
     beats = sinus_beats(patient, onsets, rr, rate, rng.standard_normal(len(onsets)))
