@@ -57,3 +57,21 @@ def test_what_is_not_offered_is_an_attribute_error() -> None:
 def test_reading_drawing_storing_and_the_tables_do_not_import_torch(code: str) -> None:
     check = f"import sys; {code}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=Path(ROOT), check=False).returncode == 0
+
+
+@pytest.mark.parametrize("model", ["mini", "merl-resnet18", "merl-vit-tiny"])
+def test_to_build_a_network_does_not_import_torchs_compiler(model: str) -> None:
+    """It costs more than torch itself, and filling weights on the meta device brings it in."""
+    code = f"from ecgcam.models.load import build_network, load_spec; build_network(load_spec({model!r}))"
+    check = f"import sys; {code}; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(ROOT), check=False).returncode == 0
+
+
+def test_to_read_and_resample_does_not_import_scipys_signal_processing(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np; from ecgcam.records import Record, take_window\n"
+        "record = Record.from_channels('r', np.random.rand(1, 5000), 500.0, ['I'], source='r')\n"
+        "take_window(record, 250.0, 2500)"
+    )
+    check = f"import sys; {code}\nsys.exit('scipy.signal' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(ROOT), check=False).returncode == 0

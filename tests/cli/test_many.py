@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from tests.cli.conftest import Run, tree
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.records.simulator import simulate, write
+from ecgcam.records.simulator import simulate
 
 TEXT = ("--text", "atrial fibrillation", "--text", "normal ECG")
 SLUGS = ("atrial-fibrillation", "normal-ecg")
@@ -262,31 +263,34 @@ def test_a_stream_is_explained_as_it_comes(ecgcam: Run, six: Path, here: Path, m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", [[], ["--pack", "4"]])
-def test_killed_at_random_and_resumed_it_is_the_same(tmp_path: Path, pack: list[str]) -> None:
-    for i in range(10):
-        write(simulate("af" if i % 2 else "normal", i), tmp_path / "in")
+def test_killed_at_random_and_resumed_it_is_the_same(tmp_path: Path, six: Path, pack: list[str]) -> None:
+    """Ten times, each some results further on, and each a random moment later: now the process alone, now all its helpers."""
+    (tmp_path / "in").mkdir()
+    for i in range(40):
+        (tmp_path / f"in/s{i}.npz").symlink_to(six / f"r{i % 6}.npz")
     flags = ["explain", "in", "--text", "af", "--text", "normal ECG", "--quiet", "--jobs", "2", *pack]
     call = [sys.executable, "-c", "from ecgcam.cli import main; main()", *flags]
-    began = time.monotonic()
     subprocess.run([*call, "--out", "whole"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
-    whole = time.monotonic() - began
-    chance = random.Random(7)  # noqa: S311  (the same moments every time)
+    chance = random.Random(7)  # noqa: S311  (the same choices every time)
+    manifest = tmp_path / "out/manifest.jsonl"
     killed = 0
     for _ in range(10):
+        known = manifest.read_bytes().count(b"\n") if manifest.exists() else 0
         process = subprocess.Popen(
             [*call, "--out", "out", "--resume"], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
         )
-        try:
-            process.wait(chance.uniform(0.2, 1.0) * whole)
-        except subprocess.TimeoutExpired:
-            # Now the process alone, now its helpers with it.
-            if chance.random() < 0.5:
-                process.kill()
-            else:
+        wanted = known + chance.randint(0, 6)
+        while process.poll() is None and (not manifest.exists() or manifest.read_bytes().count(b"\n") < wanted):
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.2))
+        killed += process.poll() is None
+        if chance.random() < 0.5:
+            process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            killed += 1
-    assert killed >= 5
+        process.wait()
+    assert killed == 10
     subprocess.run([*call, "--out", "out", "--resume"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
     if pack:
         for out in ("whole", "out"):

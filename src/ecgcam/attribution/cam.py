@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
 # Of larger matrices only the wanted pair is computed: all pairs of a layer with thousands of cells would take minutes.
@@ -152,6 +151,8 @@ def _largest(M: Tensor) -> tuple[Tensor, Tensor]:
 def _lanczos(m: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     if not m.any():
         return np.zeros(1), np.zeros(len(m))
+    from scipy.sparse.linalg import eigsh  # whose import takes longer than most explanations
+
     value, vector = eigsh(m, k=1, which="LA", v0=np.random.default_rng(0).standard_normal(len(m)))
     return value, vector[:, 0]
 

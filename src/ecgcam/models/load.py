@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel, TextEncoder
@@ -115,11 +117,26 @@ def build_network(spec: ModelSpec) -> nn.Module:
     module, function = FAMILIES[spec.family].split(":")
     try:
         # Without memory or numbers: the checkpoint brings both, and drawing weights would move the caller's random state.
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             network: nn.Module = getattr(import_module(module), function)(**spec.options)
     except TypeError as error:
         raise EcgcamError(f"{spec.name}: its options do not fit the family {spec.family} ({error})") from error
     return network
+
+
+class _Unfilled(TorchFunctionMode):
+    """Within it, weights are not initialised: on ``meta`` there is nothing to fill, and trying imports torch's compiler (1 s)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Pass functions of torch.nn.init over, and draw nothing."""
+        kwargs = kwargs or {}
+        if func in {torch.rand, torch.randn}:
+            func = torch.empty
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _text_side(spec: ModelSpec, network: nn.Module, table: TextTable | None) -> TextEncoder:

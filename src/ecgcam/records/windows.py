@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records.record import BoolArray, FloatArray, Record
+from ecgcam.records.resampling import HALF_FILTER, resample
 
 # A lead that moves less than this over the whole window carries no heart: half the finest step of common recorders.
 FLAT_MV = 0.0005
-# Half length of the anti-aliasing filter, in samples of the slower of the two rates (scipy.signal.resample_poly's own).
-_HALF_FILTER = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +157,7 @@ def _resample_slice(record: Record, ratio: Fraction, first: int, wanted: int) ->
     if up == down:
         part = record.signal[:, first - record.first : first + wanted - record.first]
         return _bridge(part, np.isfinite(part)), np.isfinite(part)
-    reach = _HALF_FILTER * max(up, down) // up + down + 1
+    reach = HALF_FILTER * max(up, down) // up + down + 1
     # Cut on a multiple of `down`, so that the slice's grid is the record's.
     begin = max(0, (first * down // up - reach) // down * down)
     end = min(total, -(-(first + wanted) * down // up) + reach)
@@ -169,26 +167,8 @@ def _resample_slice(record: Record, ratio: Fraction, first: int, wanted: int) ->
     available = -(-total * up // down) - first
     stop = skip + min(wanted, available)
 
-    from scipy.signal import resample_poly
-
-    taps: Any = _anti_aliasing(up, down)  # an array of coefficients, which scipy documents and its stubs leave out
-    resampled = resample_poly(_bridge(part, known), up, down, axis=1, window=taps, padtype="edge")
-    return resampled[:, skip:stop].astype(np.float32), _still_real(known, np.arange(skip, stop), up, down)
-
-
-def _anti_aliasing(up: int, down: int) -> npt.NDArray[np.float64]:
-    """Low-pass filter of scipy.signal.resample_poly, whose phases each have a gain of exactly one at 0 Hz.
-
-    As designed they differ by some tenths of a per cent, so that a constant would come out rippled: a flat lead with an
-    offset would no longer be flat.
-    """
-    from scipy.signal import firwin
-
-    slower = max(up, down)
-    taps: npt.NDArray[np.float64] = firwin(2 * _HALF_FILTER * slower + 1, 1 / slower, window=("kaiser", 5.0))
-    for phase in range(up):
-        taps[phase::up] /= up * taps[phase::up].sum()
-    return taps
+    resampled = resample(_bridge(part, known), up, down, skip, stop)
+    return resampled, _still_real(known, np.arange(skip, stop), up, down)
 
 
 def _still_real(known: BoolArray, at: npt.NDArray[np.int64], up: int, down: int) -> BoolArray:
