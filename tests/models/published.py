@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,13 @@ class Published:
         A narrow network's [options].
     wrap : callable
         The network's own state dict to what its authors saved, with keys beside it that no network here takes.
+    filled_in : dict
+        What a user has to write into the model file before the model runs.
     """
 
     options: dict[str, Any]
     wrap: Callable[[State], Any] = lambda state: state
+    filled_in: dict[str, str] = field(default_factory=dict)
 
 
 _WAV2VEC2 = {"width": 64, "heads": 2, "hidden": 64, "stem": 16}
@@ -83,6 +86,66 @@ PUBLISHED = {
             "args": None,
         },
     ),
+    "ecg-coca": Published(
+        {"width": 32, "depth": 12, "heads": 2, "joint": 16, "text_width": 24},
+        lambda state: {
+            "epoch": 3,
+            "name": "coca",
+            "state_dict": prefixed(
+                state
+                | beside(
+                    "text.transformer.embeddings.word_embeddings.weight", "text_decoder.ln_final.bias", "logit_scale"
+                ),
+                "module.",
+            ),
+        },
+    ),
+    "esi": Published(
+        {"widths": (16, 16, 32, 32), "depths": (1, 1, 2, 1), "width": 24, "joint": 16},
+        lambda state: (
+            state
+            | beside(
+                "img_encoder.head.weight",
+                "img_attn_pool.to_q.weight",
+                "text_cls_norm.gamma",
+                "temperature",
+                "unimodal_layers.pooler.dense.bias",
+                "multimodal_layers.0.0.fn.norm.gamma",
+                "to_logits.1.weight",
+            )
+        ),
+    ),
+    "echoing-ecg": Published(
+        {"width": 8, "depths": (1, 1, 2, 1), "joint": 16, "positions": 8, "text_width": 24},
+        lambda state: (
+            {key.replace("text_encoder_head.", "text_encoder."): value for key, value in state.items()}
+            | beside(
+                "text_encoder.backbone.pooler.dense.bias",
+                "text_encoder.std_linear.bias",
+                "ecg_encoder.std_gpool.linear.weight",
+            )
+        ),
+        {'\nnormalisation = "fixed"': '\nnormalisation = "fixed"\noffset = [0]\nscale = [5]'},
+    ),
+    "ecgfounder": Published(
+        {"filters": (16,) * 3 + (32,) * 4, "blocks": (1, 2, 1, 1, 1, 1, 1), "labels": 5},
+        lambda state: {
+            "epoch": 1,
+            "step": 10000,
+            "state_dict": state | beside("first_bn.weight", "stage_list.0.block_list.0.bn1.running_var"),
+        },
+    ),
+    "ribeiro": Published(
+        {"filters": (8, 8, 12, 12, 16)}, lambda state: {"epoch": 9, "model": state, "valid_loss": 1.0}
+    ),
+    "xresnet1d101": Published(
+        {"widths": (8, 8, 8, 8), "depths": (1, 2, 2, 1), "hidden": 16, "labels": 5},
+        lambda state: {
+            "model": state | {key.replace(".convs.", ".convpath.0."): state[key] for key in state if ".convs." in key},
+            "opt": {"state": {}, "param_groups": []},
+        },
+        {'\nnormalisation = "fixed"': '\nnormalisation = "fixed"\noffset = [0]\nscale = [4]'},
+    ),
     "ecg-fm": Published(
         _WAV2VEC2 | {"labels": 5},
         lambda state: {"model": state | beside("encoder.mask_emb"), "cfg": {"model": {"num_labels": 17}}},
@@ -94,10 +157,12 @@ def narrow_file(name: str, folder: Path) -> Path:
     """Write the model file of a narrow network of a family."""
     text = (configs() / "models" / f"{name}.toml").read_text(encoding="utf-8")
     lines = "\n".join(f"{key} = {_toml(value)}" for key, value in PUBLISHED[name].options.items())
+    text = re.sub(r"\[options\]\n.*?\n\n", lambda _: f"[options]\n{lines}\n\n", text, count=1, flags=re.DOTALL)
+    for before, after in PUBLISHED[name].filled_in.items():
+        assert before in text
+        text = text.replace(before, after)
     path = folder / f"{name}-narrow.toml"
-    path.write_text(
-        re.sub(r"\[options\]\n.*?\n\n", lambda _: f"[options]\n{lines}\n\n", text, count=1, flags=re.DOTALL)
-    )
+    path.write_text(text, encoding="utf-8")
     return path
 
 

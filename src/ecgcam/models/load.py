@@ -17,17 +17,22 @@ from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 
-# Family -> module:function. The function takes the model file's options and returns the network.
+# Family -> module:function of `ecgcam.models.families`. The function takes the model file's options and returns the network.
 FAMILIES = {
-    name: f"ecgcam.models.families.{module}:build"
-    for name, module in {
-        "mini": "mini",
-        "merl": "merl",
-        "melp": "melp",
-        "d-beta": "dbeta",
-        "ecg-fm": "ecgfm",
-        "hubert-ecg": "hubert",
-    }.items()
+    "mini": "mini:build",
+    "merl": "merl:build",
+    "melp": "melp:build",
+    "d-beta": "dbeta:build",
+    "ecg-fm": "ecgfm:build",
+    "ecg-coca": "coca:build",
+    "esi": "esi:build",
+    "echoing-ecg": "echoing:build",
+    "net1d": "net1d:build",
+    "ribeiro": "ribeiro:build",
+    "xresnet1d": "xresnet:build",
+    "st-mem": "leadpatches:build_st_mem",
+    "anyecg": "leadpatches:build_anyecg",
+    "hubert-ecg": "hubert:build",
 }
 
 
@@ -118,7 +123,7 @@ def build_network(spec: ModelSpec) -> nn.Module:
     try:
         # Without memory or numbers: the checkpoint brings both, and drawing weights would move the caller's random state.
         with torch.device("meta"), _Unfilled():
-            network: nn.Module = getattr(import_module(module), function)(**spec.options)
+            network: nn.Module = getattr(import_module(f"ecgcam.models.families.{module}"), function)(**spec.options)
     except TypeError as error:
         raise EcgcamError(f"{spec.name}: its options do not fit the family {spec.family} ({error})") from error
     return network
