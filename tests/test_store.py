@@ -28,7 +28,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of one byte: what is tested is where they go."""
 
-    def draw(explanation: Explanation, folder: Path, scale: str) -> None:
+    def draw(explanation: Explanation, folder: Path, scale: str, *_: object) -> None:
         for name in (*(f"lead-{lead}.png" for lead in explanation.leads), "page.png"):
             (folder / name).write_bytes(scale[:1].encode())
 
@@ -86,7 +86,7 @@ def test_a_failure_while_drawing_leaves_no_trace(
         write_result(explanation(), folder, scale="raw")
     before = tree(tmp_path)
 
-    def pictures(*_: object) -> object:
+    def pictures(*_: object, **__: object) -> object:
         yield "lead-I.png", render.strip(explanation(), "I")
         raise error
 

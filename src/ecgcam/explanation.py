@@ -18,6 +18,7 @@ FORMAT = "ecgcam-explanation/1"
 FILE = "explanation.npz"
 SUMMARY = "summary.json"
 SCALES = ("evidence", "lead", "raw")
+LAYOUTS = ("12x1", "3x4")
 
 Floats = npt.NDArray[np.float32]
 

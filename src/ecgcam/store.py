@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ecgcam.beatwise import WaveTable, wave_table
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation
 from ecgcam.files import plain_mode
 from ecgcam.records import CANONICAL_LEADS
 
 # Every name that a folder of results can hold of ours; anything else in it is somebody else's.
-OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), "page.png", FILE, SUMMARY})
+OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), "page.png", "beats.png", FILE, SUMMARY})
 
 
 def write_result(
@@ -25,6 +26,8 @@ def write_result(
     folder: Path,
     *,
     scale: str = "evidence",
+    layout: str = "12x1",
+    waves: bool = False,
     png: bool = True,
     npz: bool = True,
     slug: str | None = None,
@@ -42,6 +45,10 @@ def write_result(
         ``OUT/<record>/<slug>``; its parents are made.
     scale : str
         Of the pictures: ``evidence``, ``lead`` or ``raw``.
+    layout : str
+        Of the page: ``12x1`` or ``3x4``.
+    waves : bool
+        Whether to find beats and waves, for the summary, the page and ``beats.png``.
     png, npz : bool
         Whether to write pictures and arrays.
     slug : str, optional
@@ -58,7 +65,8 @@ def write_result(
         If the folder cannot be written, or a value is not finite.
     """
     explanation.check()
-    summary = explanation.summary() | ({} if slug is None else {"slug": slug}) | {"out": str(folder)}
+    table = wave_table(explanation) if waves else None
+    summary = _summary(explanation, slug, table) | {"out": str(folder)}
     try:
         with _new_folder(folder.parent), _beside(folder) as workspace:
             staged = workspace / "new"
@@ -66,7 +74,7 @@ def write_result(
             if npz:
                 explanation.save(staged)
             if png:
-                _draw(explanation, staged, scale)
+                _draw(explanation, staged, scale, layout, table)
             (staged / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
             _move(staged, folder, workspace / "earlier")
     except OSError as error:
@@ -74,7 +82,9 @@ def write_result(
     return summary
 
 
-def write_pictures(explanation: Explanation, folder: Path, *, scale: str = "evidence", layout: str = "12x1") -> None:
+def write_pictures(
+    explanation: Explanation, folder: Path, *, scale: str = "evidence", layout: str = "12x1", waves: bool = False
+) -> None:
     """Draw an explanation's pictures into `folder` (made if needed), over earlier ones; nothing else in it changes.
 
     All are drawn before the first one takes its place.
@@ -86,9 +96,10 @@ def write_pictures(explanation: Explanation, folder: Path, *, scale: str = "evid
     """
     from ecgcam import render
 
+    table = wave_table(explanation) if waves else None
     try:
         with _new_folder(folder), _beside(folder) as workspace:
-            for name, figure in render.pictures(explanation, scale, layout):
+            for name, figure in render.pictures(explanation, scale, layout, waves=table):
                 render.save(figure, workspace / name)
             for path in sorted(workspace.iterdir()):
                 path.replace(folder / path.name)
@@ -99,7 +110,14 @@ def write_pictures(explanation: Explanation, folder: Path, *, scale: str = "evid
 
 
 def encode_result(
-    explanation: Explanation, *, scale: str = "evidence", png: bool = True, npz: bool = True, slug: str | None = None
+    explanation: Explanation,
+    *,
+    scale: str = "evidence",
+    layout: str = "12x1",
+    waves: bool = False,
+    png: bool = True,
+    npz: bool = True,
+    slug: str | None = None,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return what `write_result` would write, the summary still without its place: for packs.
 
@@ -109,7 +127,8 @@ def encode_result(
         If a value is not finite, or there is no room for temporary files.
     """
     explanation.check()
-    summary = explanation.summary() | ({} if slug is None else {"slug": slug})
+    table = wave_table(explanation) if waves else None
+    summary = _summary(explanation, slug, table)
     try:
         with tempfile.TemporaryDirectory(prefix="ecgcam-") as name:
             staged = Path(name)
@@ -117,7 +136,7 @@ def encode_result(
                 explanation.save(staged)
                 (staged / SUMMARY).unlink()
             if png:
-                _draw(explanation, staged, scale)
+                _draw(explanation, staged, scale, layout, table)
             return summary, {path.name: path.read_bytes() for path in sorted(staged.iterdir())}
     except OSError as error:
         raise EcgcamError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
@@ -157,10 +176,15 @@ def _beside(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _draw(explanation: Explanation, folder: Path, scale: str) -> None:
+def _summary(explanation: Explanation, slug: str | None, waves: WaveTable | None) -> dict[str, Any]:
+    summary = explanation.summary() | ({} if slug is None else {"slug": slug})
+    return summary if waves is None else summary | {"waves": waves.summary()}
+
+
+def _draw(explanation: Explanation, folder: Path, scale: str, layout: str, waves: WaveTable | None) -> None:
     from ecgcam import render
 
-    for name, figure in render.pictures(explanation, scale):
+    for name, figure in render.pictures(explanation, scale, layout, waves=waves):
         render.save(figure, folder / name)
 
 

@@ -140,6 +140,7 @@ def test_recordings(ecgcam: Run, tmp_path: Path, case: str, command: str) -> Non
         ([*TEXT, "--mask", "mean"], "--mask mean: this model states no training mean per lead"),
         ([*TEXT, "--smoother", "magic"], "--smoother magic: no such smoother; choose from gaussian, "),
         ([*TEXT, "--scale", "magic"], "--scale magic: no such choice; choose from evidence, lead, raw"),
+        ([*TEXT, "--layout", "4x3"], "--layout 4x3: no such choice; choose from 12x1, 3x4"),
         ([*TEXT, "--gradient", "magic"], "--gradient magic: no such choice; choose from record, lead"),
         ([*TEXT, "--model", "magic"], "magic: no such model; ecgcam brings "),
         ([*TEXT, "--model", "magic.toml"], "magic.toml: no such model"),

@@ -98,6 +98,21 @@ def test_json_is_one_object_a_line_with_the_designs_keys(ecgcam: Run, recordings
     assert len(json.loads(lines[1])["warnings"]) == 1
 
 
+def test_waves_reach_the_summary_and_a_picture(ecgcam: Run, recordings: Path, here: Path) -> None:
+    got = ecgcam("explain", recordings / "af-7.dat", *AF, "--waves", "--layout", "3x4", "--no-gradient", "--json")
+    assert (got.code, got.err) == (0, "")
+    summary = json.loads(got.out)
+    assert set(summary) == {*KEYS, "waves"}
+    assert summary["waves"]["beats"] >= 8
+    assert [lead["name"] for lead in summary["waves"]["leads"]] == list(CANONICAL_LEADS)
+    lead = summary["waves"]["leads"][1]
+    assert lead["P"] == {"share": None, "density": None, "spread": None}  # the atria fibrillate
+    assert 0 <= lead["QRS"]["share"] <= 1
+    assert lead["QRS"]["density"] > 0
+    assert json.loads((here / summary["out"] / "summary.json").read_text()) == summary
+    assert (here / summary["out"] / "beats.png").is_file()
+
+
 def test_a_folder_keeps_relative_paths(ecgcam: Run, recordings: Path, here: Path) -> None:
     got = ecgcam("explain", recordings, *AF, *QUICK, "--out", "out")
     assert (got.code, got.err) == (0, "")

@@ -107,6 +107,18 @@ def test_no_beat_in_the_padding() -> None:
     assert len(waves.beats) == (BEATS < 4.9).sum()
 
 
+def test_three_seconds_in_a_window_of_ten_and_a_late_start() -> None:
+    signal = hand_made(500.0)
+    short = find_waves(signal[:, 1000:2500], 500.0)
+    valid = np.zeros((3, 5000), bool)
+    valid[:, 1000:2500] = True
+    padded = find_waves(np.where(valid, signal, 0.0), 500.0, valid)
+    assert len(short.beats) == 3
+    np.testing.assert_array_equal(padded.beats, short.beats + 1000)
+    np.testing.assert_array_equal(padded.onset, short.onset + 1000)
+    np.testing.assert_array_equal(padded.peak, short.peak + 1000)
+
+
 def test_segments_follow_one_another() -> None:
     nan = np.nan
     onset = np.array([[1.0, 5, 10], [20, 24, 30], [nan, 40, nan]])

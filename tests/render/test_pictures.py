@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ecgcam import render
+from ecgcam.beatwise import wave_table
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.render import fonts
@@ -243,11 +244,15 @@ def test_what_stands_on_every_picture() -> None:
 )
 def test_everything_draws_and_nothing_overflows(example: Explanation, tmp_path: Path) -> None:
     drawn = []
-    for name, figure in render.pictures(example):
+    for name, figure in render.pictures(example, waves=wave_table(example)):
         render.save(figure, tmp_path / name)
         drawn.append(name)
         assert_readable(figure)
-    assert drawn == [f"lead-{lead}.png" for lead in example.leads] + ["page.png"]
+    assert drawn == [f"lead-{lead}.png" for lead in example.leads] + ["page.png", "beats.png"]
+    for table in (None, wave_table(example)):
+        figure = render.page(example, layout="3x4", waves=table)
+        figure.canvas.draw()
+        assert_readable(figure)
 
 
 @pytest.mark.parametrize("text", ["ST elevation " * 60, "x" * 900, "costs $5 and $6_{a}$ " * 9, "tab\tand\nnewline"])

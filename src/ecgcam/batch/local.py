@@ -41,6 +41,8 @@ class Output:
 
     out: Path
     scale: str = "evidence"
+    layout: str = "12x1"
+    waves: bool = False
     png: bool = True
     npz: bool = True
     packs: Packs | None = None
@@ -182,7 +184,7 @@ class _Run:
             folder /= f"w{start:09.3f}"
         if state.lost or (item.name, text) in self.done:
             return _Written(state, folder, None)
-        what: dict[str, Any] = {"scale": self.output.scale, "png": self.output.png, "npz": self.output.npz}
+        what: dict[str, Any] = {key: getattr(self.output, key) for key in ("scale", "layout", "waves", "png", "npz")}
         what["slug"] = self.slugs[text]
         function: Callable[..., Any] = encode_result
         if self.output.packs is None:

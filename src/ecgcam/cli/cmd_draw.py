@@ -10,7 +10,7 @@ import typer
 from ecgcam.cli import options as shared
 from ecgcam.cli.console import complain, progress, say
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import SCALES
+from ecgcam.explanation import LAYOUTS, SCALES
 
 
 def run(
@@ -29,17 +29,17 @@ def run(
         ),
     ] = None,
     scale: shared.Scale = "evidence",
-    layout: Annotated[str, typer.Option("--layout", metavar="NAME", help="Of the page.")] = "12x1",
+    layout: shared.Layout = "12x1",
+    waves: shared.Waves = False,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
     """Draw results again, a strip a lead and the page, without a model."""
-    from ecgcam.render import LAYOUTS
     from ecgcam.results import Result, find_results, place_of
     from ecgcam.store import write_pictures
 
     shared.check_choice("--scale", scale, SCALES)
-    shared.check_choice("--layout", layout, list(LAYOUTS))
+    shared.check_choice("--layout", layout, LAYOUTS)
     results = list(find_results(npz))
 
     def draw(result: Result) -> Path:
@@ -51,7 +51,7 @@ def run(
             raise EcgcamError(
                 f"{result.file}: its pictures would go where those of {places[folder]} are; use another --out"
             )
-        write_pictures(explanation, folder, scale=scale, layout=layout)
+        write_pictures(explanation, folder, scale=scale, layout=layout, waves=waves)
         places[folder] = result.file
         return folder
 

@@ -12,7 +12,7 @@ import typer
 from ecgcam.cli import options as shared
 from ecgcam.cli.console import set_up_logging
 from ecgcam.cli.explain_report import Report
-from ecgcam.explanation import SCALES
+from ecgcam.explanation import LAYOUTS, SCALES
 
 
 def run(
@@ -91,6 +91,8 @@ def run(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/<record>/<prompt>/.")
     ] = Path("ecgcam-out"),
     scale: shared.Scale = "evidence",
+    layout: shared.Layout = "12x1",
+    waves: shared.Waves = False,
     no_png: Annotated[bool, typer.Option("--no-png", help="No pictures.")] = False,
     no_npz: Annotated[bool, typer.Option("--no-npz", help="No arrays.")] = False,
     jobs: Annotated[
@@ -148,6 +150,7 @@ def run(
     # Everything that can be wrong is looked at before torch is imported and before anything is written.
     prompts = clean_texts(shared.read_prompts(text or [], text_file))
     shared.check_choice("--scale", scale, SCALES)
+    shared.check_choice("--layout", layout, LAYOUTS)
     shared.check_model_flags(device, checkpoint, embeddings)
     spec = load_spec(model)
     settings = Settings(
@@ -193,7 +196,7 @@ def run(
         if force and isinstance(work.items, list):
             forget(out, work.items, prompts)
         report.begin(loaded.text.warnings, work.total)
-        output = Output(out, scale, not no_png, not no_npz, packs)
+        output = Output(out, scale, layout, waves, not no_png, not no_npz, packs)
         run = run_explain(
             work.items, prompts, loaded, reading, settings, output,
             report.failed, report.finished, helpers, work.done.keys(),

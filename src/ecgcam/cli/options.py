@@ -60,6 +60,15 @@ Scale = Annotated[
     str,
     typer.Option("--scale", metavar="evidence|lead|raw", help="Of the maps in pictures; arrays are always raw."),
 ]
+Layout = Annotated[
+    str,
+    typer.Option(
+        "--layout", metavar="3x4|12x1", help="Of the page: columns of 2.5 s over a strip, or every lead whole."
+    ),
+]
+Waves = Annotated[
+    bool, typer.Option("--waves", help="Find beats and waves: how the map lies on P, PR, QRS, ST, T and TP.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="A full traceback on errors.")]

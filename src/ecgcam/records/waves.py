@@ -106,26 +106,40 @@ def find_waves(signal: npt.NDArray[np.floating], fs: float, valid: Bools | None 
     leads, which the waves of atrial fibrillation do not survive; and it must be higher than what lies between it and T. Beyond
     133 beats a minute no P is called, since it cannot be told from flutter. Figures: ``benchmarks/waves.py``.
     """
-    volts: Floats = np.nan_to_num(signal.astype(np.float64))
     valid = np.isfinite(signal) if valid is None else valid & np.isfinite(signal)
+    leads, samples = signal.shape
+    somewhere = np.flatnonzero(valid.any(axis=0))
+    if not len(somewhere):
+        return _nothing(fs, leads, samples)
+    # Padding has no beats, and would make the usual slope seem small.
+    first, stop = int(somewhere[0]), int(somewhere[-1]) + 1
+    found = _find(np.nan_to_num(signal[:, first:stop].astype(np.float64)), fs, valid[:, first:stop])
+    onset, offset, peak = (first + bounds for bounds in (found.onset, found.offset, found.peak))
+    return Waves(fs, samples, first + found.beats, onset, offset, peak)
+
+
+def _nothing(fs: float, leads: int, samples: int) -> Waves:
+    unknown = np.full((leads, 0, 3), np.nan)
+    return Waves(fs, samples, np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 3)), unknown)
+
+
+def _find(volts: Floats, fs: float, valid: Bools) -> Waves:
+    """Do as `find_waves`, on a stretch that begins and ends with signal."""
     leads, samples = volts.shape
-    nothing = Waves(
-        fs, samples, np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 3)), np.full((leads, 0, 3), np.nan)
-    )
-    usable = valid.mean(axis=1) > 0.3 if samples else np.zeros(leads, bool)
+    usable = valid.mean(axis=1) > 0.3
     if samples < fs or not usable.any():
-        return nothing
+        return _nothing(fs, leads, samples)
     slope = _slopes(volts[usable], valid[usable], fs)
     noise = np.median(np.abs(slope), axis=1) > _NOISY * np.percentile(np.abs(slope), 99, axis=1)
     usable[np.flatnonzero(usable)[noise]] = False
     if noise.all():
-        return nothing
+        return _nothing(fs, leads, samples)
     slope, real, clean = slope[~noise], valid[usable], volts[usable]
     beats = _beats(slope, fs)
     beats = beats[real[:, beats].any(axis=0)]
     wide = _filtered(clean, 0.5, 20, fs)
     if len(beats) < 2 or not _alike(wide, beats + int(0.06 * fs), int(0.12 * fs), _LIKE_QRS):
-        return nothing
+        return _nothing(fs, leads, samples)
 
     onset, offset = np.full((len(beats), 3), np.nan), np.full((len(beats), 3), np.nan)
     together = _smooth(np.sqrt(np.mean(slope**2, axis=0)), 0.012, fs)

@@ -11,11 +11,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ecgcam.beatwise import WaveTable
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.files import atomic
+from ecgcam.render.average_beats import draw_beats
 from ecgcam.render.colour import colours
-from ecgcam.render.full_page import LAYOUTS, check_layout
+from ecgcam.render.full_page import check_layout, draw_page
 from ecgcam.render.lead_strip import LeadDrawing
 from ecgcam.render.paper import DPI
 
@@ -28,9 +30,13 @@ _METADATA: dict[str, dict[str, None]] = {
 
 
 def pictures(
-    explanation: Explanation, scale: str = "evidence", layout: str = "12x1", dpi: float = DPI
+    explanation: Explanation,
+    scale: str = "evidence",
+    layout: str = "12x1",
+    dpi: float = DPI,
+    waves: WaveTable | None = None,
 ) -> Iterator[tuple[str, Figure]]:
-    """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``.
+    """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``; with `waves` ``beats.png`` too.
 
     The strips share one figure, whose lead changes with each step: save a picture before asking for the next.
     """
@@ -40,7 +46,9 @@ def pictures(
     for row, lead in enumerate(explanation.leads):
         drawing.show(row)
         yield f"lead-{lead}.png", drawing.figure
-    yield "page.png", LAYOUTS[layout](explanation, palette, scale, dpi)
+    yield "page.png", draw_page(explanation, palette, scale, layout, dpi, waves)
+    if waves is not None:
+        yield "beats.png", draw_beats(explanation, palette, waves, dpi)
 
 
 def save(figure: Figure, path: str | Path) -> None:

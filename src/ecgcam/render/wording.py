@@ -8,6 +8,7 @@ from ecgcam.render.paper import seconds_of
 NO_GAIN = "gain ≤ 0: this lead alone does not raise the score"
 ALL_ZERO = "the map is zero everywhere after relu; the cells before it are in map_cells"
 FLAT = "flat or missing"
+NO_BEATS = "no beats found"
 _AGAINST = {"mean": "the mean of the vocabulary", "empty": "the empty text"}
 
 
@@ -47,8 +48,13 @@ def gain(explanation: Explanation, row: int) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a number with its sign, a true minus included; three decimals, or its order of magnitude where they are all 0."""
-    return (f"{value:+.3f}" if abs(value) >= 0.0005 or value == 0 else f"{value:+.0e}").replace("-", "−")
+    """Return a number with its sign, a true minus included; three decimals, or its order of magnitude where they are all 0.
+
+    Scores are float32: below a millionth there is only rounding.
+    """
+    if abs(value) < 1e-6:
+        return "0.000"
+    return (f"{value:+.3f}" if abs(value) >= 0.0005 else f"{value:+.0e}").replace("-", "−")
 
 
 def shortened(text: str, most: int) -> str:

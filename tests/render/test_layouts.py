@@ -1,0 +1,119 @@
+"""The page in columns, and beside the waves of the heartbeat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from tests.render.test_pictures import LEADS, MM, explanation, paper_box, pixels
+from tests.test_beatwise import explained
+
+from ecgcam import render
+from ecgcam.beatwise import wave_table
+
+PULSE = 10  # mm of paper before the first sample
+
+
+def coloured(figure: Figure) -> np.ndarray:
+    """Where the paper of a page has the map's colour: True by pixel, traces, marks and words taken away."""
+    axes = figure.axes[0]
+    for artist in (*axes.lines, *axes.texts, *axes.collections):
+        artist.set_visible(False)
+    left, right, top, bottom = paper_box(figure)
+    part = pixels(figure)[top + 1 : bottom - 1, left + 1 : right - 1]
+    return part[..., 2] - part[..., 0] > 40
+
+
+def seconds(columns: np.ndarray) -> tuple[float, float]:
+    """The first and last moment (s) of the coloured columns."""
+    return ((columns[0] + 1) / MM - PULSE) / 25, ((columns[-1] + 2) / MM - PULSE) / 25  # the frame's pixel is cut off
+
+
+def rows_of(found: np.ndarray) -> list[tuple[int, int]]:
+    """The runs of rows that have colour."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], found.any(axis=1).astype(int), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("lead", "column", "row"),
+    [("I", 0, 0), ("III", 0, 2), ("aVR", 1, 0), ("aVL", 1, 1), ("V2", 2, 1), ("V4", 3, 0), ("V6", 3, 2)],
+)
+def test_columns_show_their_own_two_and_a_half_seconds(lead: str, column: int, row: int) -> None:
+    """A lead whose map is the same at all times is coloured in its own column, and in its own row."""
+    figure = render.page(explanation(LEADS, hot={lead: (0, 5000, 1.0)}), layout="3x4")
+    found = coloured(figure)
+    begin, end = seconds(np.flatnonzero(found.any(axis=0)))
+    assert begin == pytest.approx(2.5 * column, abs=1.5 / (MM * 25))
+    assert end == pytest.approx(2.5 * (column + 1), abs=1.5 / (MM * 25))
+    ((top, bottom),) = rows_of(found)
+    assert top == pytest.approx(row * found.shape[0] / 4, abs=2)
+    assert bottom == pytest.approx((row + 1) * found.shape[0] / 4, abs=2)
+
+
+def test_one_hot_cell_is_seen_in_its_column_only_if_it_lies_there() -> None:
+    """From 6.0 to 6.1 s belongs to the third column: V1 shows it, V4 does not."""
+    hot = (3000, 3050, 1.0)
+    begin, end = seconds(
+        np.flatnonzero(coloured(render.page(explanation(LEADS, hot={"V1": hot}), layout="3x4")).any(axis=0))
+    )
+    assert (begin, end) == (pytest.approx(6.0, abs=0.01), pytest.approx(6.1, abs=0.01))
+    assert not coloured(render.page(explanation(LEADS, hot={"V4": hot}), layout="3x4")).any()
+
+
+def test_the_strip_below_is_lead_ii_from_beginning_to_end() -> None:
+    figure = render.page(explanation(LEADS, hot={"II": (4000, 4500, 1.0)}), layout="3x4")
+    found = coloured(figure)  # 8 to 9 s is not in lead II's own column
+    assert seconds(np.flatnonzero(found.any(axis=0))) == (pytest.approx(8.0, abs=0.01), pytest.approx(9.0, abs=0.01))
+    ((top, _),) = rows_of(found)
+    assert top > 0.7 * found.shape[0]
+
+
+def test_traces_too_are_those_of_the_column() -> None:
+    figure = render.page(explanation(LEADS), layout="3x4")
+    spans = {
+        (round(float(line.get_xdata()[0]), 3), round(float(line.get_xdata()[-1]), 3)) for line in figure.axes[0].lines
+    }
+    traces = {(begin, end) for begin, end in spans if end > begin}
+    assert traces == {(0.0, 2.498), (2.5, 4.998), (5.0, 7.498), (7.5, 9.998), (0.0, 9.998)}
+
+
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        (explanation(("II", "V1")), {10.0}),  # three leads at most are drawn whole
+        (explanation(LEADS, valid_seconds=3.0), {10.0}),  # columns of 0.75 s would hold no beat
+        (explanation(LEADS[:6]), {5.0, 10.0}),
+        (explanation(LEADS, valid_seconds=8.0), {2.0, 10.0}),  # the recording, not its padding, is cut in four
+        (explanation(LEADS, seconds=5.0), {5.0}),
+    ],
+    ids=["two leads", "3 s", "limb leads", "8 s", "window of 5 s"],
+)
+def test_columns_adapt(example: object, expected: set[float]) -> None:
+    from ecgcam.render.full_page import LAYOUTS
+
+    panels = LAYOUTS["3x4"](example)  # type: ignore[arg-type]
+    assert {round(panel.end - panel.begin, 3) for panel in panels} == expected
+
+
+def test_the_page_lists_leads_by_gain_and_densities_by_wave() -> None:
+    example = explained(np.ones((3, 5000)), lead_scores=np.array([0.3, 0.9, 0.6], np.float32))
+    figure = render.page(example, waves=wave_table(example))
+    shown = [text.get_text() for text in figure.axes[1].findobj(Text)]
+    for heading in ("P", "PR", "QRS", "ST", "T", "TP"):
+        assert heading in shown
+    assert shown.count("1.0") == 18  # an even map is chance in every wave of every lead
+    without = [text.get_text() for text in render.page(example).axes[1].findobj(Text)]
+    assert "QRS" not in without
+
+
+def test_beats_have_the_colour_of_the_page() -> None:
+    """An even map has one colour, as strong on the average beat as on the page."""
+    example = explained(np.ones((3, 5000)))
+    figures = (render.page(example), render.beats(example, wave_table(example)))
+    strongest = []
+    for figure in figures:
+        images = [axes.images[0].get_array() for axes in figure.axes[:1]]
+        strongest.append(float(np.asarray(images[0])[..., 3].max()))
+    assert strongest[0] == pytest.approx(strongest[1], rel=1e-5)
