@@ -16,6 +16,8 @@ from tests.records.calipers import p_onset, qrs_edges, qrs_peaks, t_end
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.simulator import FINDINGS, TRAINING_SEEDS, WALLS, Simulation, simulate, simulate_batch
+from ecgcam.records.simulator.heart import draw_patient, sinus_rhythm
+from ecgcam.records.simulator.rhythm import premature_ventricular_complexes
 
 SEEDS = range(6)
 ROW = {lead: row for row, lead in enumerate(CANONICAL_LEADS)}
@@ -214,6 +216,18 @@ def test_premature_complexes_are_early_broad_and_followed_by_a_full_pause() -> N
     assert len(shapes) >= 3  # from more than one place
 
 
+def test_the_sinus_node_does_not_hear_of_a_premature_beat() -> None:
+    """Its P waves lie under the premature T, where no caliper finds them: the plan itself is asked."""
+    for seed in SEEDS:
+        sinus = sinus_rhythm(draw_patient(seed), 10.0, np.arange(5000) / 500, np.random.default_rng(seed))
+        plan = premature_ventricular_complexes(sinus, np.random.default_rng(seed))
+        assert {beat.symbol for beat in plan.beats} == {"N", "V"}
+        for beat, own in zip(plan.beats, sinus.beats, strict=True):
+            p, twin = ([(b.onset + w.at, w.width, *w.vector) for w in b.waves if w.name == "P"] for b in (beat, own))
+            np.testing.assert_allclose(p, twin)
+            assert beat.gain == own.gain
+
+
 def test_rbbb_ends_to_the_right_and_in_front_and_begins_like_the_twin() -> None:
     for seed in SEEDS:
         for finding, least, broad in (("rbbb", 0.35, 0.118), ("irbbb", 0.08, 0.1)):
@@ -388,6 +402,12 @@ def test_a_batch_is_the_same_recordings_one_by_one() -> None:
         assert (batch.shape, batch.dtype) == ((5, 12, int(10 * fs)), np.float32)
         for row, finding in enumerate(findings):
             np.testing.assert_array_equal(batch[row], simulate(finding, TRAINING_SEEDS + row, fs=fs).signal)
+    walls = [None, None, None, "lateral", None]
+    np.testing.assert_array_equal(
+        simulate_batch(findings, 4, walls=walls, seconds=2)[3], simulate("q-waves", 7, wall="lateral", seconds=2).signal
+    )
+    with pytest.raises(ValueError, match="zip"):
+        simulate_batch(findings, 4, walls=walls[:2])
     assert TRAINING_SEEDS == 1_000_000
     assert simulate_batch([], 0).shape == (0, 12, 5000)
     with pytest.raises(EcgcamError, match="magic"):

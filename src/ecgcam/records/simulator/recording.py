@@ -128,23 +128,32 @@ def simulate(
 
 
 def simulate_batch(
-    findings: Sequence[str], first_seed: int, *, seconds: float = 10.0, fs: float = 500.0, noise: float = 1.0
+    findings: Sequence[str],
+    first_seed: int,
+    *,
+    walls: Sequence[str | None] | None = None,
+    seconds: float = 10.0,
+    fs: float = 500.0,
+    noise: float = 1.0,
 ) -> FloatArray:
     """Simulate many recordings without twin and truth, for training: float32 (B, 12, N), mV, leads in canonical order.
 
-    Row i has finding i and the seed ``first_seed + i``, and is ``simulate(findings[i], first_seed + i).signal`` to the bit.
-    Train on seeds from `TRAINING_SEEDS` up; lower ones are for evaluation.
+    Row i has finding i, wall i (None: drawn, or it has none) and the seed ``first_seed + i``, and is
+    ``simulate(findings[i], first_seed + i, wall=walls[i]).signal`` to the bit. Train on seeds from `TRAINING_SEEDS` up; lower
+    ones are for evaluation.
 
     Raises
     ------
     EcgcamError
         As `simulate` does.
+    ValueError
+        If there are not as many walls as findings.
     """
     batch = np.empty((len(findings), len(CANONICAL_LEADS), round(seconds * fs)), dtype=np.float32)
-    for row, finding in enumerate(findings):
+    for row, (finding, wall) in enumerate(zip(findings, walls or [None] * len(findings), strict=True)):
         seed = first_seed + row
-        _check(finding, seed, None, seconds, fs, noise)
-        sinus, plan, _ = _plans(finding, seed, None, seconds, fs)
+        _check(finding, seed, wall, seconds, fs, noise)
+        sinus, plan, _ = _plans(finding, seed, wall, seconds, fs)
         added = noise * disturbance(len(sinus.time), fs, sinus.patient, seed) if noise else 0.0
         batch[row] = _millivolts(_microvolts(project(plan) + added))
     return batch
