@@ -9,6 +9,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= .cache/recordings/ptbxl
 RUN    ?= runs
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test ci lint types rooms unit train model-report methods clean
@@ -33,13 +35,20 @@ rooms: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not slow"
 
-ci: $(VENV)/.installed-peers
+ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 	$(BIN)/pytest -m slow
 
 # Other programs that compute the same. grad-cam asks for torchvision, which nothing here runs; tests stand in for its names.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
 	$(PIP) torchcam ttach tqdm
 	$(PIP) --no-deps grad-cam
+	touch $@
+
+# The report is looked at in a real browser: /usr/bin/chromium, or what CHROMIUM names.
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	$(PIP) playwright
+	test -x "$(CHROMIUM)" || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+	  { echo "make ci: no browser at $(CHROMIUM); install Debian's chromium (apt-get install chromium) or set CHROMIUM=/path/to/it" >&2; exit 1; }
 	touch $@
 
 train: $(VENV)/.installed

@@ -23,6 +23,7 @@ def test_the_wheel_explains_a_recording_in_a_fresh_environment(tmp_path: Path) -
     assert "ecgcam/configs/models/mini.toml" in names
     assert "ecgcam/models/weights/mini.npz" in names
     assert "ecgcam/py.typed" in names
+    assert {f"ecgcam/render/report/{name}" for name in ("template.html", "report.css", "report.js")} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "training"))]
 
     environment = tmp_path / "environment"
@@ -37,8 +38,10 @@ def test_the_wheel_explains_a_recording_in_a_fresh_environment(tmp_path: Path) -
     for arguments in (
         ["simulate", "af", "--seed", "7", "--out", "in"],
         ["explain", "in/af-7.dat", "--text", "atrial fibrillation", "--out", "out"],
+        ["report", "out"],
     ):
         subprocess.run([command, *arguments], check=True, cwd=elsewhere, env=clean)
+    assert (elsewhere / "out/report.html").stat().st_size > 100_000
     results = elsewhere / "out/af-7/atrial-fibrillation"
     assert len(list(results.glob("lead-*.png"))) == 12
     assert (results / "page.png").stat().st_size > 10_000

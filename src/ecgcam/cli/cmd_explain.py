@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from ecgcam.cli import cmd_report
 from ecgcam.cli import options as shared
 from ecgcam.cli.console import set_up_logging
 from ecgcam.cli.explain_report import Report
+from ecgcam.errors import EcgcamError
 from ecgcam.explanation import LAYOUTS, SCALES
 
 
@@ -93,6 +95,9 @@ def run(
     scale: shared.Scale = "evidence",
     layout: shared.Layout = "12x1",
     waves: shared.Waves = False,
+    report_too: Annotated[
+        bool, typer.Option("--report", help="Also write OUT/report.html, of every result in OUT: see `ecgcam report`.")
+    ] = False,
     no_png: Annotated[bool, typer.Option("--no-png", help="No pictures.")] = False,
     no_npz: Annotated[bool, typer.Option("--no-npz", help="No arrays.")] = False,
     jobs: Annotated[
@@ -152,6 +157,8 @@ def run(
     shared.check_choice("--scale", scale, SCALES)
     shared.check_choice("--layout", layout, LAYOUTS)
     shared.check_model_flags(device, checkpoint, embeddings)
+    if report_too and no_npz:
+        raise EcgcamError("--report and --no-npz: the report is made of the arrays; leave one of the two out")
     spec = load_spec(model)
     settings = Settings(
         method=method,
@@ -204,4 +211,9 @@ def run(
         with contextlib.closing(run), report:
             for summary in run:
                 report.result(summary)
+    if report_too and report.results:
+        try:
+            cmd_report.make([out], None, scale=scale, quiet=quiet, tell=lambda path: report.also(f"report in {path}"))
+        except EcgcamError as error:
+            report.refused(error)
     report.end()

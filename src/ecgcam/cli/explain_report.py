@@ -35,6 +35,7 @@ class Report:
         self._stdout: StdoutError | None = None
         self._step: Callable[[int], object] = lambda _: None
         self._bar = ExitStack()
+        self._also: list[str] = []
 
     def begin(self, warnings: Callable[[str], list[str]], total: int | None) -> None:
         """Say what the model says of the prompts, and how many recordings there are, if that is known."""
@@ -78,6 +79,16 @@ class Report:
         self._failures += 1
         complain(str(error))
 
+    @property
+    def results(self) -> int:
+        """How many results have been told."""
+        return self._results
+
+    def also(self, line: str) -> None:
+        """Tell, at the end, what else was written; with --json stdout carries results only."""
+        if not self._as_json:
+            self._also.append(line)
+
     def finished(self, line: Line) -> None:
         """Put down that a recording and prompt is done or has failed."""
         self._manifest.add(line)
@@ -98,6 +109,9 @@ class Report:
             elif self._table.rows and self._stdout is None:
                 self._table.flush()
                 say(f"results in {self._out}")
+            if self._stdout is None:
+                for line in self._also:
+                    say(line)
         except StdoutError as error:
             self._stdout = self._stdout or error
         if self._failures:

@@ -1,0 +1,51 @@
+"""Evidence for and against the maps, as ``ecgcam evaluate --out DIR`` leaves it in ``DIR/evidence.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ecgcam.errors import EcgcamError
+
+FILES = ("evidence.jsonl", "evidence.json")  # a row a line; or one array of the same rows
+_TEXTS = ("text", "method", "mask", "metric", "direction")
+_NUMBERS = ("mean", "low", "high", "chance", "n")
+
+
+def read_judgements(places: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the rows of every file of `FILES` in these folders (a file may be named too).
+
+    A row is {text, method, mask, metric, direction, mean, low, high, chance, n}; other keys are left out.
+
+    Raises
+    ------
+    EcgcamError
+        If a row is not one.
+    """
+    rows: list[dict[str, Any]] = []
+    for place in dict.fromkeys(places):
+        found = [place / name for name in FILES] if place.is_dir() else [place]
+        for path in found:
+            if path.is_file():
+                rows += _read(path)
+    return rows
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        content = path.read_text(encoding="utf-8")
+        rows = json.loads(content) if path.suffix == ".json" else [json.loads(line) for line in content.splitlines()]
+    except (OSError, ValueError) as error:
+        raise EcgcamError(f"{path}: not the rows that ecgcam evaluate writes ({error}); move it away") from error
+    return [_row(row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _row(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in _TEXTS):
+        raise EcgcamError(f"{where}: not a row of ecgcam evaluate; it has {', '.join(_TEXTS + _NUMBERS)}")
+    for key in _NUMBERS:
+        if not isinstance(row.get(key), int | float | None) or isinstance(row.get(key), bool):
+            raise EcgcamError(f"{where}: its {key} is no number; ecgcam evaluate --out writes the file anew")
+    return {key: row.get(key) for key in _TEXTS + _NUMBERS}
