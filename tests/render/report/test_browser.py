@@ -171,6 +171,17 @@ def test_two_prompts_side_by_side_share_a_scale_or_do_not(page: Any) -> None:
     assert page.locator("#views .view").count() == 1
 
 
+def test_it_opens_with_the_prompt_that_the_model_says_most_of(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "two.html"
+    path.write_text(
+        report_html([(explanation("a", score=0.3), {}), (explanation("b"), {}), (explanation("c", score=0.7), {})])
+    )
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("h3").first.inner_text() == "“b”"
+    page.close()
+
+
 def test_one_scale_for_both_is_the_larger(browser: Any, tmp_path: Path) -> None:
     weak = explanation("weak", lead_scores=np.array([0.5, 0.0], np.float32))  # half the gain, so half the evidence
     path = tmp_path / "two.html"

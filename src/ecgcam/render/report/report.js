@@ -23,7 +23,7 @@
   }
   const minus = (text) => text.replace("-", "\u2212");
   const plain = (value, digits = 3) => minus(value.toFixed(digits));
-  const short = (value) => value === 0 ? "0" : minus(Number(value.toPrecision(2)).toString());
+  const short = (value) => value === 0 ? "0" : minus(Math.abs(value) < 0.001 ? value.toExponential(1) : Number(value.toPrecision(2)).toString());
   const signed = (value) => (value >= 0 ? "+" : "") + (value && Math.abs(value) < 0.0005 ? minus(value.toExponential(0)) : plain(value));
   const quoted = (text) => `\u201c${text}\u201d`;
 
@@ -67,8 +67,12 @@
   // ---- what is shown ----
   const state = {signal: results.length ? results[0].signal : "", a: 0, b: -1, lead: "", scale: data.scale, zoom: 1, threshold: 0,
     shared: true, gradient: false, sample: null, row: null};
+  // The page opens with what the model says of the first recording, not with what is first in the alphabet.
+  const opening = (index) => results[index].score - results[index].empty;
+  results.forEach((result, index) => { if (result.signal === state.signal && opening(index) > opening(state.a)) state.a = index; });
   const shown = () => [state.a, state.b].filter((index) => index >= 0).map((index) => results[index]);
-  const spoken = (signal) => `${signal.record}, ${short(signal.start)} to ${short(signal.start + signal.samples / signal.fs)} s`;
+  const seconds = (value) => minus(Number(value.toFixed(3)).toString());
+  const spoken = (signal) => `${signal.record}, ${seconds(signal.start)} to ${seconds(signal.start + signal.samples / signal.fs)} s`;
   const rows = (signal) => state.lead === "" ? signal.leads.map((_, row) => row) : [signal.leads.indexOf(state.lead)];
   const timeOf = (signal, sample) => signal.start + sample / signal.fs;
   const top = (result) => state.shared ? Math.max(...shown().map((each) => each.scales[state.scale].top)) : result.scales[state.scale].top;
@@ -343,7 +347,7 @@
         refill();
         byId("traces").scrollIntoView();
       });
-      return [result.record, short(signal.start), result.text, result.label, plain(result.score), plain(result.empty),
+      return [result.record, seconds(signal.start), result.text, result.label, plain(result.score), plain(result.empty),
         signed(result.score - result.empty), strongest.join(", "), button];
     });
     const caption = `${results.length} result${results.length === 1 ? "" : "s"}` + (data.leftOut ? `; ${data.leftOut} more are not in this file` : "");
