@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
-from ecgcam.attribution.cells import average_layers
+from ecgcam.attribution.cells import average_layers, own_cells
 from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem
@@ -180,7 +180,10 @@ def _explain_chunk(
         shared: dict[str, Tensor] = {}
         for p in range(len(question.prompts)):
             if captured:
-                parts = [(one.reduced[p][alone], where) for one, (_, where) in zip(captured, layers, strict=True)]
+                parts = [
+                    (own_cells(one.reduced[p][alone], where, prepared.rows), where)
+                    for one, (_, where) in zip(captured, layers, strict=True)
+                ]
                 maps = Maps(*(parts[0] if len(parts) == 1 else average_layers(parts)))
             else:
                 maps = _run_method(prepared, embedded[p], model, method, settings, shared)
@@ -217,7 +220,8 @@ def _run_method(
         return Maps(values=values, report=problem.report, warnings=problem.warnings)
     alone = torch.from_numpy(prepared.masked()).to(model.device)
     _, where = model.layer(settings.layer)
-    return Maps(function(problem, alone), where, report=problem.report, warnings=problem.warnings)
+    cells = own_cells(function(problem, alone), where, prepared.rows)
+    return Maps(cells, where, report=problem.report, warnings=problem.warnings)
 
 
 def _signals(prepared: Prepared, whole: bool) -> Tensor:

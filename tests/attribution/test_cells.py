@@ -9,7 +9,18 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.cells import average_layers, cell_centres, lay_on_samples, shortest_span, to_cells
+from ecgcam.attribution.cells import (
+    average_layers,
+    cell_centres,
+    cells_view,
+    lay_on_samples,
+    lead_cells,
+    moment_cells,
+    own_cells,
+    shift_cells,
+    shortest_span,
+    to_cells,
+)
 from ecgcam.attribution.hooks import capture
 from ecgcam.models.load import load_model
 from ecgcam.models.spec import LayerSpec
@@ -137,3 +148,36 @@ def test_layers_are_averaged_on_the_finest_by_hand() -> None:
     assert layer.step == 2
     silent, _ = average_layers([(coarse * 0, LayerSpec("BCT", 4, 0)), (fine * 0, LayerSpec("BCT", 2, 0))])
     assert not silent.any()
+
+
+def test_leads_that_a_layer_keeps_apart_are_taken_apart() -> None:
+    # Two leads of three cells, a separator before and after each, behind one class token: tokens 10, then 0..9.
+    output = torch.tensor([10.0, *range(10)])[None, :, None]
+    layer = LayerSpec("BTC", 4, 1.5, skip=1, leads=2, between=1)
+    cells = to_cells(output, layer)
+    assert cells.tolist() == [[[1, 2, 3, 6, 7, 8]]]
+    assert lead_cells(cells[0], layer).tolist() == [[[1, 2, 3], [6, 7, 8]]]
+    both = cells[0].repeat(2, 1)
+    assert own_cells(both, layer, [1, 0]).tolist() == [[6, 7, 8], [1, 2, 3]]
+    assert moment_cells(cells[0, 0], layer).tolist() == [7, 9, 11]
+    # One cell later, within each lead.
+    assert shift_cells(cells[0], layer, 4).tolist() == [[2, 3, 3, 7, 8, 8]]
+    # A view, so that a channel can be put out in place.
+    cells_view(output, layer)[:] = 0
+    assert output.flatten().tolist() == [10, 0, 0, 0, 0, 4, 5, 0, 0, 0, 9]
+
+
+def test_leads_end_to_end_are_read_off_on_the_way() -> None:
+    # Two leads of 10 samples; tokens every 4 samples of the run, from 1.5: centres 1.5, 5.5, 9.5, 13.5, 17.5.
+    layer = LayerSpec("BTC", 5, 2, leads=2, run=(4, 1.5, 10))
+    cells = torch.tensor([[1.5, 5.5, 9.5, 13.5, 17.5]])  # each holds its own place in the run
+    assert lead_cells(cells, layer).tolist() == [[[2, 7], [12, 17]]]
+    assert own_cells(cells, layer, [1]).tolist() == [[12, 17]]
+    assert moment_cells(cells[0], layer).tolist() == [14, 24]
+
+
+def test_a_layer_whose_cells_look_at_every_lead_stays_as_it_is() -> None:
+    layer = LayerSpec("BCT", 4, 0)
+    cells = torch.arange(6.0).view(2, 3)
+    assert own_cells(cells, layer, [5, 7]) is cells
+    assert moment_cells(cells, layer) is cells

@@ -68,6 +68,29 @@ def _melp(state: State) -> State:
     return tower | beside(*extra, "bn.running_mean")
 
 
+def _transformers_names(state: State) -> State:
+    """HuBERT-ECG's encoder as transformers saves it, with the older names of its weight normalisation."""
+    names = (
+        (r"^encoder\.", ""),
+        (r"conv_layers\.(\d+)\.0\.", r"conv_layers.\1.conv."),
+        (r"conv_layers\.0\.2\.", "conv_layers.0.layer_norm."),
+        (r"^layer_norm\.", "feature_projection.layer_norm."),
+        (r"^post_extract_proj\.", "feature_projection.projection."),
+        (r"^conv_pos\.pos_conv\.0\.", "encoder.pos_conv_embed.conv."),
+        (r"\.self_attn\.", ".attention."),
+        (r"\.self_attn_layer_norm\.", ".layer_norm."),
+        (r"\.fc1\.", ".feed_forward.intermediate_dense."),
+        (r"\.fc2\.", ".feed_forward.output_dense."),
+    )
+    saved = {}
+    for key, value in state.items():
+        for pattern, to in names:
+            key = re.sub(pattern, to, key)
+        saved[key] = value
+    extra = beside("masked_spec_embed", "final_proj.0.weight", "label_embedding.0.weight")
+    return {key: value for key, value in saved.items() if not key.startswith("classifier.")} | extra
+
+
 PUBLISHED = {
     "melp": Published(_WAV2VEC2 | {"joint": 32, "queries": 12, "pool_heads": 2}, _melp),
     "d-beta": Published(
@@ -146,6 +169,15 @@ PUBLISHED = {
         },
         {'\nnormalisation = "fixed"': '\nnormalisation = "fixed"\noffset = [0]\nscale = [4]'},
     ),
+    "st-mem": Published(
+        {"width": 64, "depth": 12, "patch": 75, "patches": 30, "labels": 5},
+        lambda state: {"model": {key: value for key, value in state.items() if not key.startswith("head.")}},
+    ),
+    "anyecg": Published(
+        {"width": 64, "depth": 12, "patch": 200, "patches": 5, "joint": 16},
+        lambda state: prefixed(state, "ecg_model.model.") | beside("text_model.model.pooler.dense.bias", "logit_scale"),
+    ),
+    "hubert-ecg": Published(_WAV2VEC2 | {"labels": 5}, lambda state: {"model_state_dict": _transformers_names(state)}),
     "ecg-fm": Published(
         _WAV2VEC2 | {"labels": 5},
         lambda state: {"model": state | beside("encoder.mask_emb"), "cfg": {"model": {"num_labels": 17}}},
@@ -188,8 +220,3 @@ def write_table(spec: ModelSpec, width: int, path: Path) -> Path:
     features = np.random.default_rng(7).standard_normal((len(PROMPTS), width)).astype("f4")
     np.savez(path, texts=np.array(PROMPTS), features=features, tower=spec.text_model)
     return path
-
-
-def joint_width(spec: ModelSpec) -> int:
-    x = torch.zeros(1, len(spec.input.leads), spec.input.samples, device="meta")
-    return int(build_network(spec).eval()(x).shape[-1])

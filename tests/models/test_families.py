@@ -11,12 +11,13 @@ import torch
 from tests.models.published import (
     PROMPTS,
     PUBLISHED,
-    joint_width,
     narrow_file,
     write_checkpoint,
     write_table,
 )
 
+from ecgcam.attribution.cells import cell_centres, own_cells
+from ecgcam.attribution.hooks import activations_of
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
@@ -42,7 +43,10 @@ def model(name: str, tmp_path_factory: pytest.TempPathFactory) -> EcgTextModel:
     file = narrow_file(name, folder)
     spec = load_spec(file)
     checkpoint = write_checkpoint(name, spec, folder / "published.pt")
-    return load_model(file, checkpoint, embeddings=write_table(spec, joint_width(spec), folder / "t.npz"), device="cpu")
+    bare = load_model(file, checkpoint, device="cpu")
+    with torch.no_grad():
+        width = bare.encode_signal(torch.zeros(1, 12, spec.input.samples)).shape[-1]
+    return load_model(file, checkpoint, embeddings=write_table(spec, width, folder / "t.npz"), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +103,11 @@ def test_a_permuted_file_gives_the_same_explanation(model: EcgTextModel, record:
 
 
 # A class token is all that is read of the last block, so no gradient reaches its other tokens.
-SILENT = {"d-beta": "ecg_encoder.encoder.layers.7", "ecg-coca": "ecg.transformer.resblocks.11"}
+SILENT = {
+    "d-beta": "ecg_encoder.encoder.layers.7",
+    "ecg-coca": "ecg.transformer.resblocks.11",
+    "anyecg": "transformer.layers.11",
+}
 
 
 def test_every_declared_layer_has_cells_that_move_or_says_why_not(model: EcgTextModel, name: str, record: Path) -> None:
@@ -111,6 +119,31 @@ def test_every_declared_layer_has_cells_that_move_or_says_why_not(model: EcgText
             continue
         (got,) = explain(record, PROMPTS[:1], model, layer=path, gradient=None)
         assert np.abs(got.map_cells).max() > 0
+
+
+def test_a_cell_stands_where_it_looks(model: EcgTextModel) -> None:
+    """Bumps in single leads, each at the centre of a cell of the first declared layer, on the whole move those cells most."""
+    path, where = next(iter(model.spec.layers.items()))
+    samples = model.input.samples
+    t = torch.arange(samples)
+    base = 0.3 * torch.sin(t / 37.0) + 0.1 * torch.sin(torch.arange(12)[:, None] + t / 11.0)
+    rows, centres = [], []
+    for lead in range(12):
+        for part in (0.3, 0.45, 0.6, 0.75):
+            rows.append(lead)
+            centres.append(where.offset + where.step * round((part * samples - where.offset) / where.step))
+    x = base.repeat(1 + len(rows), 1, 1)
+    for i, (lead, centre) in enumerate(zip(rows, centres, strict=True)):
+        x[i + 1, lead] += 3 * torch.exp(-((t - centre) ** 2) / (2 * max(where.step / 4, 2.0) ** 2))
+    A = torch.cat([activations_of(model, part, path) for part in torch.split(x, 8)])
+    moved = own_cells((A[1:] - A[:1]).abs().sum(dim=1), where, rows).double()
+    lags = torch.from_numpy(cell_centres(moved.shape[1], where)) - torch.tensor(centres)[:, None]
+    # A few taps of random weights blur a fine cell; a coarse one is hit or missed.
+    reach = max(where.step, 12.0)
+    near, far = moved[lags.abs() <= reach].mean(), moved[lags.abs() > 2 * reach].mean()
+    assert near > 1.5 * far
+    excess = (moved - moved.median(dim=1, keepdim=True).values).clamp(min=0) * (lags.abs() <= 2 * reach)
+    assert abs(float((excess * lags).sum() / excess.sum())) < 0.4 * reach
 
 
 def test_every_family_that_is_not_trained_here_has_a_stand_in() -> None:

@@ -33,6 +33,16 @@ def test_every_model_file_declares_layers_that_exist(name: str, capsys: pytest.C
     for row in rows:
         cells = row["shape"]["BCT".index("T") if row["layout"] == "BCT" else 1]
         where = spec.layers[row["layer"]]
+        if where.run:
+            # Cells along all leads end to end, of which those of a lead are read.
+            step, first, samples = where.run
+            assert samples == spec.input.samples
+            assert where.leads * samples - step <= first + step * (cells - 1) + step / 2 <= where.leads * samples + step
+            cells = round(samples / where.step)
+        elif where.leads:
+            assert (cells - where.skip) % where.leads == 0
+            cells = (cells - where.skip) // where.leads - 2 * where.between
+        skip = 0 if where.leads else where.skip
         # The last cell's centre lies within a step of the window's end: neither too few nor too many cells.
-        last = where.offset + where.step * (cells - where.skip - 1)
+        last = where.offset + where.step * (cells - skip - 1)
         assert spec.input.samples - where.step <= last + where.step / 2 <= spec.input.samples + where.step

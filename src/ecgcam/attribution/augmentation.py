@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.cells import cell_centres, read_cells
+from ecgcam.attribution.cells import shift_cells
 from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem
@@ -42,7 +42,7 @@ def augmented(
         hiss = torch.from_numpy(rng.standard_normal(alone.shape[-1], np.float32)).to(alone)
         moved = _shifted(excess * size, reach) + kept * valid * level * spread * hiss
         found = capture(problem.model, problem.fill + moved, problem.text[None], problem.layer, function).reduced[0]
-        back = read_cells(found, (cell_centres(found.shape[-1], layer) + reach - layer.offset) / layer.step)
+        back = shift_cells(found, layer, reach)
         total = back if total is None else total + back
     if total is None:
         raise ValueError("at least one draw")

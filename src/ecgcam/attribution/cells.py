@@ -24,9 +24,63 @@ def to_cells(output: Tensor, layer: LayerSpec) -> Tensor:
     EcgcamError
         If the output has not the three axes of its declared layout.
     """
+    cells = cells_view(output, layer)
+    return cells.flatten(2) if cells.ndim > 3 else cells
+
+
+def cells_view(output: Tensor, layer: LayerSpec) -> Tensor:
+    """Return a view of a layer's output as (B, C, K), or (B, C, leads, K / leads) where separators stand between the leads.
+
+    Raises
+    ------
+    EcgcamError
+        If the output has not the three axes of its declared layout.
+    """
     if output.ndim != 3:
         raise EcgcamError(f"--layer: its output has shape {tuple(output.shape)}, not the three axes of {layer.layout}")
-    return output.permute(*_AXES[layer.layout])[..., layer.skip :]
+    cells = output.permute(*_AXES[layer.layout])[..., layer.skip :]
+    if not layer.between:
+        return cells
+    count = cells.shape[-1] // layer.leads
+    view: Tensor = cells.unflatten(-1, (layer.leads, count))[..., layer.between : count - layer.between]  # type: ignore[no-untyped-call]
+    return view
+
+
+def lead_cells(cells: Tensor, layer: LayerSpec) -> Tensor:
+    """Return the cells (..., K) of a layer that keeps leads apart, lead by lead, (..., leads, T)."""
+    if layer.run is None:
+        return cells.reshape(*cells.shape[:-1], layer.leads, -1)
+    step, first, samples = layer.run
+    centres = layer.offset + layer.step * np.arange(round(samples / layer.step))
+    places = (np.arange(layer.leads)[:, None] * samples + centres - first) / step
+    return read_cells(cells, places)
+
+
+def own_cells(cells: Tensor, layer: LayerSpec, rows: Sequence[int]) -> Tensor:
+    """Return, of each signal's cells (R, K), those of the lead that it is about, (R, T); all where a cell looks at every lead.
+
+    Parameters
+    ----------
+    cells : Tensor
+        Of signals, one for each of `rows`.
+    rows : sequence of int
+        The leads, by their place in the model's order.
+    """
+    return lead_cells(cells, layer)[torch.arange(len(rows)), list(rows)] if layer.leads else cells
+
+
+def shift_cells(cells: Tensor, layer: LayerSpec, by: float) -> Tensor:
+    """Return cells (..., K), each read `by` samples later: where the leads are kept apart, within each lead."""
+    apart = layer.leads > 0 and layer.run is None
+    grid = lead_cells(cells, layer) if apart else cells
+    step = layer.step if layer.run is None else layer.run[0]
+    read = read_cells(grid, np.arange(grid.shape[-1], dtype=np.float64) + by / step)
+    return read.flatten(-2) if apart else read
+
+
+def moment_cells(cells: Tensor, layer: LayerSpec) -> Tensor:
+    """Return the cells (..., K) of a layer summed over the leads that it keeps apart, (..., T)."""
+    return lead_cells(cells, layer).sum(dim=-2) if layer.leads else cells
 
 
 def cell_centres(count: int, layer: LayerSpec) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.cells import lay_on_samples, spread_on_samples, to_cells
+from ecgcam.attribution.cells import lay_on_samples, moment_cells, own_cells, spread_on_samples, to_cells
 from ecgcam.attribution.hooks import ReluRule, capture, module_gradients, output_shapes
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem
@@ -112,7 +112,8 @@ def guided_grad_cam(problem: Problem, cam: str = "lead") -> Tensor:
     cells = torch.cat(
         [capture(problem.model, part, problem.text[None], problem.layer, grad_cam).reduced[0] for part in parts]
     )
-    laid = lay_on_samples(cells.relu().cpu().numpy(), where, guided.shape[1])
+    cells = own_cells(cells.relu().expand(len(rows), -1), where, rows)
+    laid = lay_on_samples(cells.cpu().numpy(), where, guided.shape[1])
     values = torch.zeros_like(guided)
     values[rows] = guided[rows] * torch.from_numpy(laid).to(guided)
     return values
@@ -220,7 +221,7 @@ def _biases(problem: Problem, products: list[tuple[nn.Module, Tensor]], absolute
         part = product.abs() if absolute else product
         loose += float(part.sum())
         if where is not None:
-            cells = to_cells(part, where).sum(dim=(0, 1))
+            cells = moment_cells(to_cells(part, where).sum(dim=(0, 1)), where)
             placed += spread_on_samples(cells.cpu().numpy(), where, len(placed))
             loose -= float(cells.sum())
     return torch.from_numpy(placed).to(problem.x.device), loose

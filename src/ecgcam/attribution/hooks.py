@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ecgcam.attribution.cells import shortest_span, to_cells
+from ecgcam.attribution.cells import cells_view, moment_cells, shortest_span, to_cells
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 
@@ -143,7 +143,7 @@ def without_channel(model: EcgTextModel, x: Tensor, channels: Tensor, layer: str
 
     def without(output: Tensor) -> Tensor:
         rows = _repeated(output, count // output.shape[axis], axis)
-        to_cells(rows, where)[torch.arange(count, device=rows.device), channels] = 0.0
+        cells_view(rows, where)[torch.arange(count, device=rows.device), channels] = 0.0
         return rows
 
     narrow = model.remember(("rows added at", path), lambda: _takes_more_rows(model, module, path, axis))
@@ -190,7 +190,7 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
     with frozen(model.network), torch.no_grad(), _leaf_output(module, layer or model.spec.layer) as outputs:
         model.encode_signal(silence)
     A = to_cells(outputs[0].detach(), where)
-    response: np.ndarray = (A[1] - A[0]).abs().sum(dim=0).cpu().double().numpy()
+    response: np.ndarray = moment_cells((A[1] - A[0]).abs().sum(dim=0), where).cpu().double().numpy()
     cells = shortest_span(response)
     return cells * where.step if cells else None
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.cells import lay_on_samples
+from ecgcam.attribution.cells import lay_on_samples, own_cells
 from ecgcam.attribution.hooks import activations_of, capture, without_channel
 from ecgcam.attribution.problem import Problem
 
@@ -115,11 +115,12 @@ def _increase(problem: Problem, alone: Tensor, A: Tensor, draws: int, change: _C
     """Return score(fill + mask (x - fill)) - score(fill), (R, C), its mean over `draws` masks of each lead and channel."""
     _, where = problem.model.layer(problem.layer)
     count, channels, samples = len(alone), A.shape[1], alone.shape[-1]
-    valid = problem.valid[problem.rows]
+    valid, rows = problem.valid[problem.rows], torch.tensor(problem.rows)
 
     def masked(numbers: Tensor) -> Tensor:
         lead, channel, draw = numbers // (channels * draws), numbers // draws % channels, numbers % draws
-        laid = torch.from_numpy(lay_on_samples(A[lead, channel].cpu().numpy(), where, samples)).to(alone)
+        cells = own_cells(A[lead, channel], where, rows[lead].tolist())
+        laid = torch.from_numpy(lay_on_samples(cells.cpu().numpy(), where, samples)).to(alone)
         mask = change(_unit(laid, valid[lead]), lead, channel, draw)
         return problem.fill + mask[:, None] * (alone[lead] - problem.fill)
 

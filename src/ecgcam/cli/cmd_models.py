@@ -50,6 +50,7 @@ def show_model(
     source = spec.input
     places = [
         f"{path}{' (default)' if path == spec.layer else ''}: {layer.layout}, a cell every {layer.step / source.fs * 1000:g} ms"
+        f"{', leads kept apart' if layer.leads else ''}"
         for path, layer in spec.layers.items()
     ]
     filters = "".join(f"{one.kind} filter, " for one in source.filters)

@@ -132,12 +132,23 @@ class LayerSpec:
         Samples at the model's rate from one cell's centre to the next, and to the first cell's centre.
     skip : int
         Leading cells that are no place in time (a class token).
+    leads : int
+        How many leads the cells keep apart, in the model's order, all cells of one lead after those of the other; 0 where a cell
+        looks at every lead.
+    between : int
+        Cells before and after those of each lead that are no place in time (separators).
+    run : tuple of float
+        Where the leads were laid end to end, so that cells keep no distance to the seams: samples from one cell's centre to the
+        next, to the first cell's centre, and of one lead. Each lead's cells, of `step` and `offset`, are read off on the way.
     """
 
     layout: Layout
     step: float
     offset: float
     skip: int = 0
+    leads: int = 0
+    between: int = 0
+    run: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -323,14 +334,25 @@ class _Checked:
     def _layer(self, path: str, entry: Any) -> LayerSpec:
         if not isinstance(entry, dict):
             raise self._error(f"layers.{path!r}", "must be a table with layout, step and offset")
-        self._only(f"layers.{path!r}.", entry, {"layout", "step", "offset", "skip"})
+        self._only(f"layers.{path!r}.", entry, {"layout", "step", "offset", "skip", "leads", "between", "run"})
         checked = _Checked(self.path, {"layer": entry})
         return LayerSpec(
             layout=checked._choice("layer.layout", Layout),
             step=checked._get("layer.step", float),
             offset=checked._get("layer.offset", float),
             skip=checked._get("layer.skip", int, 0),
+            leads=checked._get("layer.leads", int, 0),
+            between=checked._get("layer.between", int, 0),
+            run=self._run(path, entry),
         )
+
+    def _run(self, path: str, entry: dict[str, Any]) -> tuple[float, float, float] | None:
+        run = entry.get("run")
+        if run is None:
+            return None
+        if not (isinstance(run, list) and len(run) == 3 and all(isinstance(value, int | float) for value in run)):
+            raise self._error(f"layers.{path!r}.run", "three numbers: step, first centre, and samples of a lead")
+        return float(run[0]), float(run[1]), float(run[2])
 
     def _get(self, key: str, kind: type, default: Any = ...) -> Any:
         value: Any = self.table
