@@ -113,6 +113,25 @@ def test_waves_reach_the_summary_and_a_picture(ecgcam: Run, recordings: Path, he
     assert (here / summary["out"] / "beats.png").is_file()
 
 
+def test_overlay_lays_a_result_on_a_scan(ecgcam: Run, lead_v1: Path, here: Path) -> None:
+    from PIL import Image
+
+    assert ecgcam("explain", lead_v1, *AF, *ARRAY, *QUICK).code == 0
+    result = next(here.rglob("explanation.npz"))
+    Image.new("RGB", (700, 495), "white").save(here / "scan.png")
+    got = ecgcam("overlay", here / "scan.png", result, "--boxes", "two-column", "--out", here / "new/on-paper.png")
+    assert got.code == 0
+    assert "on-paper.png" in got.out
+    assert "not explained: I, II" in got.err
+    with Image.open(here / "new/on-paper.png") as picture:
+        assert picture.size == (700, 495)
+    again = ecgcam("overlay", here / "scan.png", result.parent, "--out", here / "scan.png")
+    assert (again.code, "is the scan itself" in again.err) == (2, True)
+    wrong = ecgcam("overlay", here / "scan.png", here / "none.npz", "--out", here / "b.png")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert not (here / "b.png").exists()
+
+
 def test_a_folder_keeps_relative_paths(ecgcam: Run, recordings: Path, here: Path) -> None:
     got = ecgcam("explain", recordings, *AF, *QUICK, "--out", "out")
     assert (got.code, got.err) == (0, "")

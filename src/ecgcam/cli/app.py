@@ -11,7 +11,17 @@ import typer
 from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
-from ecgcam.cli import cmd_draw, cmd_evaluate, cmd_explain, cmd_methods, cmd_models, cmd_report, cmd_score, cmd_simulate
+from ecgcam.cli import (
+    cmd_draw,
+    cmd_evaluate,
+    cmd_explain,
+    cmd_methods,
+    cmd_models,
+    cmd_overlay,
+    cmd_report,
+    cmd_score,
+    cmd_simulate,
+)
 from ecgcam.cli.console import StdoutError, complain, drop_stdout, prepare_streams
 from ecgcam.errors import EcgcamError
 
@@ -31,6 +41,7 @@ app.command("score")(cmd_score.run)
 app.command("evaluate")(cmd_evaluate.run)
 app.command("draw")(cmd_draw.run)
 app.command("report")(cmd_report.run)
+app.command("overlay")(cmd_overlay.run)
 app.command("simulate")(cmd_simulate.run)
 app.command("methods")(cmd_methods.run)
 app.add_typer(cmd_models.app, name="models")

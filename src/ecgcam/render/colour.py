@@ -57,27 +57,29 @@ def colours(explanation: Explanation, scale: str) -> Colours:
     return Colours(values, float(np.abs(values).max(initial=0.0)), signed, unit)
 
 
-def shade(values: npt.NDArray[np.float64], vmax: float) -> Rgba:
+def shade(values: npt.NDArray[np.float64], vmax: float, strongest: float = STRONGEST) -> Rgba:
     """Return `values` as colours (..., 4), float32 in [0, 1]: the sign is the hue, the magnitude over `vmax` the opacity."""
     coloured = np.empty((*values.shape, 4), np.float32)
     coloured[..., :3] = np.where((values < 0)[..., None], NEGATIVE, POSITIVE)
-    coloured[..., 3] = 0.0 if vmax == 0 else STRONGEST * np.clip(np.abs(values) / vmax, 0.0, 1.0)
+    coloured[..., 3] = 0.0 if vmax == 0 else strongest * np.clip(np.abs(values) / vmax, 0.0, 1.0)
     return coloured
 
 
 def average(values: npt.NDArray[np.float64], columns: int) -> npt.NDArray[np.float64]:
-    """Average samples (L, T) over equal columns that span the paper, T steps from the first sample's time: (L, columns).
+    """Average samples (L, T) over equal columns that span the paper, T steps from the first sample's time: (L, columns)."""
+    return average_between(values, np.linspace(0.0, values.shape[1], columns + 1))
 
-    Exact: a column weighs each sample by the part of [t - dt/2, t + dt/2] that it covers, so that a thin peak is neither
-    skipped nor widened.
+
+def average_between(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Average samples (..., T) between neighbours of `edges` (N + 1,), in steps from the first sample's time: (..., N).
+
+    Exact: each sample weighs by the part of [t - dt/2, t + dt/2] between the edges, so that a thin peak is neither skipped nor
+    widened. 0 where there is no sample.
     """
-    samples = values.shape[1]
-    edges = (
-        np.linspace(0.0, samples, columns + 1) + 0.5
-    )  # sample i reaches from i to i + 1 here, and the paper begins at 0.5
-    mass = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+    samples = values.shape[-1]
+    edges = np.clip(edges + 0.5, 0.0, samples)  # sample i reaches from i to i + 1 here
+    mass = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     lower = np.minimum(edges.astype(int), samples - 1)
-    at_edges = mass[:, lower] + np.minimum(edges - lower, 1.0) * values[:, lower]
-    widths = np.diff(np.minimum(edges, samples))
-    averaged: npt.NDArray[np.float64] = np.diff(at_edges, axis=1) / np.maximum(widths, 1e-9)
+    at_edges = mass[..., lower] + (edges - lower) * values[..., lower]
+    averaged: npt.NDArray[np.float64] = np.diff(at_edges, axis=-1) / np.maximum(np.diff(edges), 1e-9)
     return averaged

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from matplotlib.transforms import Affine2D
 
 from ecgcam.explanation import Explanation
-from ecgcam.render.colour import Colours, Rgba, average, shade
+from ecgcam.render.colour import STRONGEST, Colours, Rgba, average, shade
 from ecgcam.render.fonts import LATIN, place
 
 MM_PER_SECOND = 25.0
@@ -156,12 +156,14 @@ def invalid_boxes(valid: npt.NDArray[np.bool_], start: float, fs: float, bottom:
     ]
 
 
-def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool, room: float) -> None:
+def draw_colour_bar(
+    axes: Axes, colours: Colours, *, horizontal: bool, room: float, strongest: float = STRONGEST
+) -> None:
     """Draw the one scale of the picture, with its unit (in `room` mm), on the paper's white."""
     vmax = colours.vmax
     low = -vmax if colours.signed else 0.0
     extent = (low, vmax) if vmax > 0 else (0.0, 1.0)
-    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 else 0.0)
+    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 else 0.0, strongest)
     image = gradient[None] if horizontal else gradient[:, None]
     box = (*extent, 0.0, 1.0) if horizontal else (0.0, 1.0, *extent)
     axes.imshow(image, extent=box, aspect="auto", origin="lower", interpolation="nearest")

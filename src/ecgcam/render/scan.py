@@ -1,0 +1,179 @@
+"""The maps laid on a scanned page, half transparent: the paper's own trace stays visible."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ecgcam.errors import EcgcamError
+from ecgcam.explanation import Explanation
+from ecgcam.files import atomic
+from ecgcam.records import CANONICAL_LEADS
+from ecgcam.render import paper, wording
+from ecgcam.render.boxes import Box, PageBoxes
+from ecgcam.render.colour import NEGATIVE, POSITIVE, Colours, average_between, colours
+from ecgcam.render.fonts import place
+
+_HALF = 0.5  # the colour at the top of the scale
+_FOOTER = 0.05  # of the page's height, for the words below it
+_BLANK = 200  # what is brighter everywhere is a margin
+_KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pdf")
+Pixels = npt.NDArray[np.float32]
+
+log = logging.getLogger("ecgcam")
+
+
+def onto_scan(explanation: Explanation, scan: Image.Image, page: PageBoxes, *, scale: str = "evidence") -> Image.Image:
+    """Return the scan with each lead's map over its box.
+
+    Colours multiply what is on the paper, so black ink stays black and nothing outside the boxes changes. The words that
+    every picture carries stand in the page's lower margin, if that is blank; else the page grows by them.
+
+    Parameters
+    ----------
+    explanation : Explanation
+        What to draw.
+    scan : PIL.Image.Image
+        The page, upright.
+    page : PageBoxes
+        Where its leads lie.
+    scale : {"evidence", "lead", "raw"}
+        See `Explanation.scaled_map`.
+
+    Raises
+    ------
+    EcgcamError
+        If no box is of a lead that the explanation has, or there is no such scale.
+    """
+    if not any(box.lead in explanation.leads for box in page.boxes):
+        raise EcgcamError(
+            f"{page.name}: none of its boxes is of a lead that was explained ({', '.join(explanation.leads)})"
+        )
+    _tell(explanation, scan, page)
+    palette = colours(explanation, scale)
+    pixels: Pixels = np.asarray(scan.convert("RGB"), np.float32) / np.float32(255)
+    for box in page.boxes:
+        if box.lead in explanation.leads and palette.vmax > 0:
+            _tint(pixels, explanation, palette, box)
+    picture = Image.fromarray(np.round(pixels * 255).astype(np.uint8))
+    return _with_words(picture, explanation, palette)
+
+
+def read_scan(path: Path) -> Image.Image:
+    """Read a picture of a page, turned upright as its camera says.
+
+    Raises
+    ------
+    EcgcamError
+        If it is missing or no picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a page at 1200 dpi is large and no bomb
+            with Image.open(path) as image:
+                return ImageOps.exif_transpose(image).convert("RGB")
+    except FileNotFoundError as error:
+        raise EcgcamError(f"{path}: no such picture") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise EcgcamError(f"{path}: cannot be read as a picture; save the scan as PNG, JPEG or TIFF") from error
+
+
+def save_scan(picture: Image.Image, path: Path, dpi: tuple[float, float] | None = None) -> None:
+    """Write the picture (.png, .jpg, .tif or .pdf), whole or not at all.
+
+    Raises
+    ------
+    EcgcamError
+        If the suffix is none of these, or the file cannot be written.
+    """
+    check_kind(path)
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    resolution = {} if dpi is None else {"dpi": dpi}
+    try:
+        with atomic(path) as temporary:
+            picture.save(temporary, format=kind, **({"quality": 92} if kind == "JPEG" else {}), **resolution)
+    except OSError as error:
+        raise EcgcamError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
+
+
+def check_kind(path: Path) -> None:
+    """Raise `EcgcamError` unless `path` has the suffix of a picture."""
+    if path.suffix.lower() not in _KINDS:
+        raise EcgcamError(f"{path}: no such kind of picture; choose from {', '.join(_KINDS)}")
+
+
+def _tell(explanation: Explanation, scan: Image.Image, page: PageBoxes) -> None:
+    """Log what may make the picture misleading."""
+    if not 0.97 < scan.width / scan.height / page.aspect < 1.03:
+        log.warning(
+            "the picture is %d by %d, the boxes of %s are for pages %.3g times as wide as high: check that they lie on the leads",
+            scan.width, scan.height, page.name, page.aspect,
+        )  # fmt: skip
+    placed = {box.lead for box in page.boxes}
+    if missing := [lead for lead in explanation.leads if lead not in placed]:
+        log.warning("%s has no box for %s", page.name, ", ".join(missing))
+    if absent := [lead for lead in CANONICAL_LEADS if lead in placed - set(explanation.leads)]:
+        log.warning("leads on the page that were not explained: %s", ", ".join(absent))
+
+
+def _tint(pixels: Pixels, explanation: Explanation, palette: Colours, box: Box) -> None:
+    """Multiply a box of the page (H, W, 3) by its lead's colours, in place."""
+    height, width = pixels.shape[:2]
+    left, right, top, bottom = box.left * width, box.right * width, box.top * height, box.bottom * height
+    first, last = round(left), max(round(right), round(left) + 1)
+    rows = slice(round(top), max(round(bottom), round(top) + 1))
+    seconds = box.seconds or max(len(explanation.time) / explanation.fs - box.start, 0.0)
+    # The box begins at its first sample, whose own time reaches half a step to either side.
+    times = box.start + (np.arange(first, last + 1) - left) / (right - left) * seconds
+    values = average_between(palette.values[explanation.leads.index(box.lead)], times * explanation.fs)
+    strength = (_HALF * np.clip(np.abs(values) / palette.vmax, 0, 1)).astype(np.float32)[:, None]
+    colour = np.where((values < 0)[:, None], NEGATIVE, POSITIVE).astype(np.float32)
+    pixels[rows, first:last] *= 1 - strength * (1 - colour)
+
+
+def _with_words(picture: Image.Image, explanation: Explanation, palette: Colours) -> Image.Image:
+    """Return the picture with what was asked, how, and the colour bar, in its blank lower margin or below it."""
+    width, height = picture.size
+    room = round(_FOOTER * height)
+    margin = np.asarray(picture.convert("L"))[height - room :]
+    words = _words(width, room, explanation, palette)
+    if margin.min() >= _BLANK:
+        picture.paste(words, (0, height - room))
+        return picture
+    grown = Image.new("RGB", (width, height + room), "white")
+    grown.paste(picture, (0, 0))
+    grown.paste(words, (0, height))
+    return grown
+
+
+def _words(width: int, height: int, explanation: Explanation, palette: Colours) -> Image.Image:
+    """Draw the words on `width` by `height` pixels: a layout of 250 mm, whatever the resolution."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    whole = 250.0
+    tall = whole * height / width
+    dpi = width / whole * paper.MM_PER_INCH
+    figure = paper.blank_figure(whole, tall, dpi)
+    bar, side = 46.0, 10.0
+    room = (whole - bar - 3 * side) / paper.MM_PER_INCH
+    lines = [
+        (f"{wording.prompt(explanation)}  ·  {wording.outcome(explanation)}", paper.INK),
+        (f"{paper.RESEARCH}  ·  {wording.provenance(explanation)}", paper.SOFT_INK),
+    ]
+    size = min(6.4, tall * 0.7)
+    for place_, (line, ink) in enumerate(lines):
+        place(figure, side / whole, 0.72 - 0.42 * place_, line, size=size, width=room, color=ink, va="center")
+    axes = paper.axes_at(figure, whole - bar - side, tall * 0.52, bar, tall * 0.2)
+    paper.draw_colour_bar(axes, palette, horizontal=True, room=bar, strongest=_HALF)
+    for text in axes.texts:
+        text.set_fontsize(size * 0.9)
+    axes.tick_params(labelsize=size * 0.9)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))  # type: ignore[no-untyped-call]
+    return drawn if drawn.size == (width, height) else drawn.resize((width, height))
