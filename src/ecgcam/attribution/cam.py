@@ -17,7 +17,7 @@ _MANY = 512
 
 def grad_cam(A: Tensor, G: Tensor) -> Tensor:
     """sum_c (mean_k G_ck) A_ck: Selvaraju et al. 2017, equations 1 and 2 (before relu)."""
-    return (G.mean(dim=-1, keepdim=True) * A).sum(dim=1)
+    return (G.mean(dim=-1)[:, None] @ A)[:, 0]
 
 
 def hires_cam(A: Tensor, G: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from ecgcam.batch.helpers import Helpers
 from ecgcam.batch.manifest import DONE, FAILED, Line
 from ecgcam.batch.packs import Packs
@@ -231,6 +233,14 @@ class _Run:
                 out = str(folder) if state.cut and not state.lost else None
                 status = DONE if state.error is None else FAILED
                 self.finished(Line(state.item.name, text, status, out, state.error))
+
+
+def flush_denormals() -> None:
+    """Let numbers below 1e-38 be 0 in this process: call before torch computes anything, since its threads inherit it.
+
+    Gradients behind a saturated softmax are that small, and a processor takes some fifty times as long for each of them.
+    """
+    torch.set_flush_denormal(True)
 
 
 def run_score(

@@ -191,10 +191,11 @@ def run(
 
     be_patient()
     with helpers_for(work.total, jobs, drawing=not no_png) as helpers:
-        from ecgcam.batch.local import Output, run_explain
+        from ecgcam.batch.local import Output, flush_denormals, run_explain
         from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
         from ecgcam.models.load import load_model
 
+        flush_denormals()
         loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
         if resume:
             refuse_other_settings(work.done, settings_of(settings, loaded.spec, loaded.checkpoint_sha256))
