@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecgcam.records.simulator.heart import Beat, Plan, Vector, Wave, turned_vector
+from ecgcam.records.simulator.heart import T_TAIL, Beat, Plan, Vector, Wave, turned_vector
 from ecgcam.records.simulator.rhythm import ectopic_ventricle
 
 
@@ -36,7 +36,7 @@ def left_bundle_branch_block(plan: Plan, rng: np.random.Generator) -> Plan:
         # Most of the delay is added to QT; what follows the QRS keeps its length.
         qt = beat.qt + 0.8 * (qrs - beat.qrs)
         # Repolarisation runs against the QRS: ST and T opposite to it, the ST running into the T.
-        peak = qt - 2.1 * patient.t_fall
+        peak = qt - T_TAIL * patient.t_fall
         repolarisation = (
             Wave("T", peak, 1.1 * patient.t_fall, turned_vector((-0.17, -0.03, -0.40), discordant, axis, 0.0)),
             Wave("T", peak - 0.075, 0.072, turned_vector((-0.13, -0.03, -0.38), discordant, axis, 0.0)),
@@ -73,7 +73,7 @@ def _right_ventricle_last(plan: Plan, qrs: float, size: float, discordance: floa
         Wave("QRS", qrs - back, width, turned_vector(towards, size * share, 0.0, 0.5 * patient.turn))
         for back, width, share in (
             (0.040 + 0.42 * delay, 0.009 + 0.10 * delay, 0.85),
-            (0.028 + 0.16 * delay, 0.009 + 0.08 * delay, 0.55),
+            (0.027 + 0.16 * delay, 0.009 + 0.08 * delay, 0.55),
         )
     )
     t_size = discordance * size * patient.sizes[4] ** 0.5

@@ -27,6 +27,8 @@ LEAD_VECTORS = np.array(
 ATRIAL_GAIN = np.array([0.75, 0.75, 1.0, 0.45, 0.35, 0.35, 0.4, 0.5])
 # One stream per purpose.
 PATIENT, RHYTHM, NOISE, FINDING = range(1, 5)
+# The tangent to a Gaussian where it falls most steeply meets the baseline so many widths after its peak: the end of T.
+T_TAIL = 2.0
 # Beats before and after the recording, so that its first and last samples lie between beats like all others.
 MARGIN = 4
 
@@ -175,9 +177,15 @@ def sinus_beats(patient: Patient, onsets: Doubles, rr: Doubles, rate: float, jit
     ventricles = tuple(
         Wave("QRS", at * d, width * d, turned_vector(vector, size * own, patient.axis, patient.turn))
         for at, width, own, vector in (
-            (0.19, 0.075, q_size, (-0.08, -0.04, -0.24)),  # septum: to the right and forward
+            # What is larger is seen for longer: the first wave moves inwards by that much, and so does the last.
+            (
+                0.19 + 0.029 * math.log(q_size * size),
+                0.075,
+                q_size,
+                (-0.08, -0.04, -0.24),
+            ),  # septum: to the right, forward
             (0.45, 0.098, r_size, (1.22, 0.60, 0.16)),  # apex and free wall: to the left and down
-            (0.63, 0.110, s_size, (-0.08, 0.03, 0.84)),  # base: back
+            (0.63 - 0.043 * math.log(s_size * size), 0.110, s_size, (-0.08, 0.03, 0.84)),  # base: back
         )
     )
     beats = []
@@ -185,7 +193,7 @@ def sinus_beats(patient: Patient, onsets: Doubles, rr: Doubles, rate: float, jit
         # The heart remembers: QT follows the rate of the last minute more than the last beat.
         effective = 0.7 * 60 / rate + 0.3 * float(interval)
         qt = patient.qtc * effective ** (1 / 3)
-        peak = qt - 2.1 * patient.t_fall
+        peak = qt - T_TAIL * patient.t_fall
         repolarisation = tuple(
             Wave("T", peak + at, width, turned_vector(vector, t_size * size**0.5, patient.t_axis, patient.t_turn))
             for at, width, vector in (

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ecgcam.records.simulator.heart import Beat, Patient, Plan, Vector, Wave, turned_vector
+from ecgcam.records.simulator.heart import T_TAIL, Beat, Patient, Plan, Vector, Wave, turned_vector
 
 # What a wall's injury does to ST (mV at average size), to T when inverted, and to the first 40 ms of the QRS.
 # Left, feet, back: the leads over the wall see it one way, those across from it the other.
@@ -56,7 +56,7 @@ def _injury(plan: Plan, direction: Vector, size: float, hump: float, *, fall: bo
 
     def injured(beat: Beat) -> Beat:
         start = beat.qrs - 0.002
-        peak = beat.qt - 2.1 * patient.t_fall
+        peak = beat.qt - T_TAIL * patient.t_fall
         vector = turned_vector(direction, size, 0.4 * patient.t_axis, 0.4 * patient.t_turn)
         stop = peak - (0.06 if fall else 0.02)
         segment = Wave("T", (start + stop) / 2, 0.009, vector, hold=stop - start, fall=patient.t_fall)
@@ -85,7 +85,7 @@ def _turned_over(plan: Plan, wall: str, size: float) -> Plan:
         width = 1.1 * patient.t_fall
         vector = turned_vector(_T[wall], size, 0.4 * patient.t_axis, 0.4 * patient.t_turn)
         kept = tuple(wave for wave in beat.waves if wave.name != "T")
-        return replace(beat, waves=(*kept, Wave("T", beat.qt - 2.1 * width, width, vector)))
+        return replace(beat, waves=(*kept, Wave("T", beat.qt - T_TAIL * width, width, vector)))
 
     return each_beat(plan, inverted)
 
@@ -93,7 +93,7 @@ def _turned_over(plan: Plan, wall: str, size: float) -> Plan:
 def ischaemia(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
     """ST lowered and T turned over by the same wall."""
     depth, turned = float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.6, 1.2))
-    return _injury(_turned_over(plan, wall, turned), _ST[wall], -depth, 0.0, fall=True)
+    return _injury(_turned_over(plan, wall, turned), _ST[wall], -depth, 0.0)
 
 
 def q_waves(plan: Plan, rng: np.random.Generator, wall: str) -> Plan:
@@ -162,7 +162,7 @@ def left_ventricular_hypertrophy(plan: Plan, rng: np.random.Generator) -> Plan:
             else:
                 waves.append(wave)
         if strain:
-            peak = beat.qt - 2.1 * patient.t_fall
+            peak = beat.qt - T_TAIL * patient.t_fall
             against: Vector = (-0.20, -0.04, -0.24)
             start = beat.qrs - 0.002
             segment = turned_vector(against, 0.45 * strain, 0.0, 0.0)
@@ -191,7 +191,7 @@ def long_qt(plan: Plan, rng: np.random.Generator) -> Plan:
     """QTc (Fridericia) of 490 to 580 ms, less where T would run into the next P: a late T wave, or a broad one."""
     patient = plan.patient
     room = min(
-        (later.onset - patient.pr - 0.03 - beat.onset) / beat.qt
+        (later.onset - patient.pr - 0.045 - beat.onset) / beat.qt
         for beat, later in zip(plan.beats, plan.beats[1:], strict=False)
     )
     wanted = max(0.475 / patient.qtc, min(float(rng.uniform(0.49, 0.58)) / patient.qtc, room))
@@ -199,9 +199,9 @@ def long_qt(plan: Plan, rng: np.random.Generator) -> Plan:
 
     def prolonged(beat: Beat) -> Beat:
         qt = beat.qt * wanted
-        # The end of T is 2.1 widths after its peak, however broad it is.
-        peak = beat.qt - 2.1 * patient.t_fall
-        later = qt - 2.1 * broad * patient.t_fall
+        # The end of T is so many widths after its peak, however broad it is.
+        peak = beat.qt - T_TAIL * patient.t_fall
+        later = qt - T_TAIL * broad * patient.t_fall
         waves = (
             replace(w, at=later + broad * (w.at - peak), width=broad * w.width) if w.name == "T" else w
             for w in beat.waves

@@ -11,6 +11,7 @@ from ecgcam.records.simulator.heart import (
     ATRIAL_GAIN,
     LEAD_VECTORS,
     MARGIN,
+    T_TAIL,
     Beat,
     Doubles,
     Patient,
@@ -198,7 +199,7 @@ def ectopic_ventricle(
     # Repolarisation runs against the QRS: ST and T are opposite to its area.
     area = np.sum([width * np.array(vector) for (_, width), vector in zip(shape, origin, strict=True)], axis=0)
     x, y, z = (float(value) for value in -area * 2.05)
-    end = -2.1 * patient.t_fall
+    end = -T_TAIL * patient.t_fall
     t_size = size * patient.sizes[4] ** 0.5
     return (
         *complex_,
