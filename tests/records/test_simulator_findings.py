@@ -6,6 +6,7 @@ import hashlib
 import math
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.simulator import FINDINGS, TRAINING_SEEDS, WALLS, Simulation, simulate, simulate_batch
 from ecgcam.records.simulator.heart import draw_patient, sinus_rhythm
 from ecgcam.records.simulator.rhythm import premature_ventricular_complexes
+from ecgcam.resources import configs
 
 SEEDS = range(6)
 ROW = {lead: row for row, lead in enumerate(CANONICAL_LEADS)}
@@ -52,6 +54,11 @@ def at(made: Simulation, lead: str, second: float) -> float:
 def test_the_two_kinds_of_truth_cover_all_findings() -> None:
     assert len(FINDINGS) == 22
     assert set(DIFFERENCES) | set(RELATIONS) | {"normal"} == set(FINDINGS)
+
+
+def test_findings_have_the_vocabulary_s_names() -> None:
+    table = tomllib.loads((configs() / "vocabulary" / "findings.toml").read_text(encoding="utf-8"))
+    assert set(FINDINGS) <= {row["name"] for row in table["finding"]}
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
