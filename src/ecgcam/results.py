@@ -13,6 +13,7 @@ from typing import Any
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation, slug_of
 from ecgcam.files import is_file, one_line, open_file, pack_members
+from ecgcam.records.record import CANONICAL_LEADS
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ def _check_shapes(explanation: Explanation, file: Path) -> None:
             raise EcgcamError(f"{file}: not an explanation of ecgcam ({name} is {array.dtype})")
     if explanation.gradient_smoothed.shape not in {(leads, samples), (leads, 0)}:
         raise EcgcamError(f"{file}: not an explanation of ecgcam (gradient_smoothed is of another shape)")
+    if unknown := [lead for lead in explanation.leads if lead not in CANONICAL_LEADS]:
+        raise EcgcamError(f"{file}: not an explanation of ecgcam (a lead {unknown[0]!r})")
     if not explanation.fs > 0:
         raise EcgcamError(f"{file}: not an explanation of ecgcam (fs is {explanation.fs:g})")
     needed = {"record", "text", "method", "mask", "model", "warnings"}

@@ -21,6 +21,7 @@ from ecgcam.cli import (
     cmd_report,
     cmd_score,
     cmd_simulate,
+    cmd_summarize,
 )
 from ecgcam.cli.console import StdoutError, complain, drop_stdout, prepare_streams
 from ecgcam.errors import EcgcamError
@@ -42,6 +43,7 @@ app.command("evaluate")(cmd_evaluate.run)
 app.command("draw")(cmd_draw.run)
 app.command("report")(cmd_report.run)
 app.command("overlay")(cmd_overlay.run)
+app.command("summarize")(cmd_summarize.run)
 app.command("simulate")(cmd_simulate.run)
 app.command("methods")(cmd_methods.run)
 app.add_typer(cmd_models.app, name="models")
