@@ -21,6 +21,7 @@ def test_the_wheel_explains_a_recording_in_a_fresh_environment(tmp_path: Path) -
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "ecgcam/configs/models/mini.toml" in names
+    assert "ecgcam/configs/boxes/two-column.toml" in names
     assert "ecgcam/models/weights/mini.npz" in names
     assert "ecgcam/py.typed" in names
     assert {f"ecgcam/render/report/{name}" for name in ("template.html", "report.css", "report.js")} <= set(names)

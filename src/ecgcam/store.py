@@ -83,7 +83,13 @@ def write_result(
 
 
 def write_pictures(
-    explanation: Explanation, folder: Path, *, scale: str = "evidence", layout: str = "12x1", waves: bool = False
+    explanation: Explanation,
+    folder: Path,
+    *,
+    scale: str = "evidence",
+    layout: str = "12x1",
+    waves: bool = False,
+    gradient: bool = False,
 ) -> None:
     """Draw an explanation's pictures into `folder` (made if needed), over earlier ones; nothing else in it changes.
 
@@ -99,7 +105,7 @@ def write_pictures(
     table = wave_table(explanation) if waves else None
     try:
         with _new_folder(folder), _beside(folder) as workspace:
-            for name, figure in render.pictures(explanation, scale, layout, waves=table):
+            for name, figure in render.pictures(explanation, scale, layout, waves=table, gradient=gradient):
                 render.save(figure, workspace / name)
             for path in sorted(workspace.iterdir()):
                 path.replace(folder / path.name)

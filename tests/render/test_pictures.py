@@ -278,21 +278,74 @@ def assert_readable(figure: Figure) -> None:
             assert not box.padded(-2).overlaps(its_box.padded(-2)), (text, other)
 
 
-def test_glyphs_without_a_font_are_boxes_and_told_once(
+def test_glyphs_without_a_font_are_boxes_and_told_once_with_the_font_to_install(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fonts, "CJK", ("No Such Font SC",))
-    for cached in (fonts._cjk_font, fonts._tell_once):
-        cached.cache_clear()
-    example = explanation(text="心房颤动 AF")
-    with caplog.at_level(logging.WARNING):
-        for figure in (render.strip(example, "I"), render.page(example)):
-            pixels(figure)  # Matplotlib's own warning would be an error here
-            assert "“□□□□ AF”" in words(figure)
-    assert [record.name for record in caplog.records] == ["ecgcam"]
-    assert "No Such Font SC" in caplog.text
-    for cached in (fonts._cjk_font, fonts._tell_once):
-        cached.cache_clear()
+    monkeypatch.setattr(fonts, "_other_font", lambda _: None)
+    monkeypatch.setattr(logging.getLogger("ecgcam"), "propagate", True)
+    fonts._tell.cache_clear()
+    with caplog.at_level(logging.WARNING, "ecgcam"):
+        for text, shown in (("心房颤动 AF", "“□□□□ AF”"), ("ภาวะ", "“□□□□”")):
+            example = explanation(text=text)
+            for figure in (render.strip(example, "I"), render.page(example)):
+                pixels(figure)  # Matplotlib's own warning would be an error here
+                assert shown in words(figure)
+    assert [record.name for record in caplog.records] == ["ecgcam"] * 2
+    assert "install Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)" in caplog.text
+    assert "install Noto Sans Thai" in caplog.text
+    fonts._tell.cache_clear()
+
+
+def test_any_installed_font_is_found(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """U+02EF is in a font that comes with Matplotlib, though not in the first one nor in the list."""
+    monkeypatch.setattr(fonts, "OTHERS", ())
+    fonts._other_font.cache_clear()
+    assert fonts.font_families("\u02ef")[0] == "DejaVu Sans"
+    assert len(fonts.font_families("\u02ef")) == 2
+    figure = render.page(explanation(text="a \u02ef"))
+    pixels(figure)
+    assert "“a \u02ef”" in words(figure)
+    assert not caplog.records
+    fonts._other_font.cache_clear()
+
+
+def test_cells_are_marked_where_they_lie_and_as_wide_as_they_see() -> None:
+    centres = np.array([0.02, 0.06, 5.0])
+    example = explanation(cell_width_ms=400.0, cell_step_ms=40.0)
+    object.__setattr__(example, "cell_time", centres)
+    figure = render.strip(example, "I")
+    for part in (*figure.axes[0].lines, *figure.axes[0].images):
+        part.set_visible(False)
+    left, right, top, _ = paper_box(figure)
+    picture = pixels(figure)
+    dark = np.flatnonzero(picture[top + 3, left + 2 : right - 2].sum(axis=1) < 450) + left + 2
+    expected = left + centres * 25 * MM
+    assert {round(float(np.abs(dark - place).min())) for place in expected} <= {0, 1}
+    assert all(np.abs(expected - place).min() <= 2 for place in dark)
+    (bar,) = (line for line in figure.lines if len(line.get_xdata()) == 6)
+    across = np.ptp(np.asarray(bar.get_xdata())) * figure.bbox.width
+    assert across == pytest.approx(0.4 * 25 * MM, abs=0.5)
+    assert "ticks: cells, every 40 ms, each sees about 400 ms" in words(figure)
+
+
+def test_the_gradient_is_a_thin_curve_on_one_scale_and_only_on_request() -> None:
+    example = explanation()
+    smoothed = np.zeros((2, 5000), np.float32)
+    smoothed[0, 1000], smoothed[1, 2000] = 0.5, 0.25
+    object.__setattr__(example, "gradient_smoothed", smoothed)
+    assert len(render.strip(example, "I").axes[0].lines) == 1
+    heights = []
+    for lead in ("I", "II"):
+        axes = render.strip(example, lead, gradient=True).axes[0]
+        curve = next(line for line in axes.lines if line.get_color() == "#7a1f8a")
+        values = np.asarray(curve.get_ydata()) - axes.get_ylim()[0]
+        assert int(np.argmax(values)) == (1000 if lead == "I" else 2000)
+        heights.append(values.max())
+    assert heights[0] == pytest.approx(np.ptp(axes.get_ylim()) / 3)
+    assert heights[1] == pytest.approx(heights[0] / 2)
+    assert "0.5 per mV" in words(render.strip(example, "I", gradient=True))
+    with pytest.raises(EcgcamError, match="without --no-gradient"):
+        render.strip(explanation(), "I", gradient=True)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])

@@ -31,6 +31,9 @@ def run(
     scale: shared.Scale = "evidence",
     layout: shared.Layout = "12x1",
     waves: shared.Waves = False,
+    gradient: Annotated[
+        bool, typer.Option("--gradient", help="Add the smoothed input gradient to the strips, as a thin curve.")
+    ] = False,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
@@ -51,7 +54,7 @@ def run(
             raise EcgcamError(
                 f"{result.file}: its pictures would go where those of {places[folder]} are; use another --out"
             )
-        write_pictures(explanation, folder, scale=scale, layout=layout, waves=waves)
+        write_pictures(explanation, folder, scale=scale, layout=layout, waves=waves, gradient=gradient)
         places[folder] = result.file
         return folder
 

@@ -17,7 +17,8 @@ from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 
 LATIN = "DejaVu Sans"  # comes with Matplotlib, so pictures look the same on every machine
-CJK = (
+# Tried in this order for what the first lacks; then any installed font that has it.
+OTHERS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
     "WenQuanYi Zen Hei",
@@ -25,9 +26,27 @@ CJK = (
     "SimHei",
     "Microsoft YaHei",
     "PingFang SC",
+    "Noto Sans",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK KR",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
     "Arial Unicode MS",
 )
+# First and last character of scripts that the first font lacks, and the font to install for each.
+_INSTALL = (
+    ("\u0900", "\u097f", "Noto Sans Devanagari (Debian, Ubuntu: fonts-noto-core)"),
+    ("\u0e00", "\u0e7f", "Noto Sans Thai (Debian, Ubuntu: fonts-noto-core)"),
+    ("\u1100", "\u11ff", "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)"),
+    ("\u2e80", "\ua4cf", "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)"),
+    ("\uac00", "\ud7af", "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)"),
+    ("\uf900", "\uffef", "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)"),
+    ("\U00020000", "\U0003ffff", "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)"),
+    ("\U0001f000", "\U0001faff", "Symbola (Debian, Ubuntu: fonts-symbola)"),
+)
+_ANY = "Noto Sans (Debian, Ubuntu: fonts-noto)"
 _MISSING = "□"
+_BOXES = "Last Resort"  # fonts that draw a box for everything
 
 
 def place(
@@ -62,7 +81,10 @@ def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1
     """Give an existing text artist new words, with the fonts they need and cut to `width` inches and `lines` lines."""
     text = clean(text)
     font = artist.get_fontproperties().copy()
-    font.set_family(list(font_families(text)))
+    families = font_families(text)
+    font.set_family(list(families))
+    if not all(_has_bold(family) for family in families):
+        font.set_weight("normal")  # else Matplotlib says on stderr that there is none
     artist.set_fontproperties(font)
     artist.set_text(text if width is None else wrap(text, width, lines, font, _dpi(artist)))
 
@@ -71,17 +93,17 @@ def clean(text: str) -> str:
     """Return `text` on one line, without control characters, and with a box for every character no font can draw."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     missing = {c for c in text if not _drawable(LATIN, c)}
-    other = _cjk_font(frozenset(missing)) if missing else None
+    other = _other_font(frozenset(missing)) if missing else None
     lost = {c for c in missing if other is None or not _drawable(other, c)}
     if lost:
-        _tell_once()
+        _tell(_to_install(min(lost)))
     return "".join(_MISSING if c in lost else c for c in text)
 
 
 def font_families(text: str) -> tuple[str, ...]:
     """Return the fonts that draw `text`, in the order in which Matplotlib should try them."""
     missing = frozenset(c for c in text if not _drawable(LATIN, c))
-    other = _cjk_font(missing) if missing else None
+    other = _other_font(missing) if missing else None
     return (LATIN,) if other is None else (LATIN, other)
 
 
@@ -134,13 +156,28 @@ def _width(text: str, font: FontProperties, dpi: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _cjk_font(characters: frozenset[str]) -> str | None:
-    """Return the installed font of `CJK` that has most of `characters` (the first of equals), if any has one of them."""
-    installed = {entry.name for entry in fontManager.ttflist}
-    candidates = [name for name in CJK if name in installed]
-    counts = {name: sum(_drawable(name, c) for c in characters) for name in candidates}
-    best = max(counts, key=counts.__getitem__, default=None)
-    return best if best is not None and counts[best] else None
+def _other_font(characters: frozenset[str]) -> str | None:
+    """Return the font of `OTHERS` that has most of `characters` (the first of equals), else of all installed, if any has one."""
+    installed = {
+        entry.name
+        for entry in fontManager.ttflist
+        if entry.style == "normal" and entry.weight in {400, "normal"} and not entry.name.startswith(_BOXES)
+    }
+    for candidates in ([name for name in OTHERS if name in installed], sorted(installed - {*OTHERS})):
+        counts = {name: sum(_drawable(name, c) for c in characters) for name in candidates}
+        best = max(counts, key=counts.__getitem__, default=None)
+        if best is not None and counts[best]:
+            return best
+    return None
+
+
+def _to_install(character: str) -> str:
+    return next((font for first, last, font in _INSTALL if first <= character <= last), _ANY)
+
+
+@lru_cache(maxsize=16)
+def _has_bold(family: str) -> bool:
+    return any(entry.name == family and entry.weight in {700, "bold"} for entry in fontManager.ttflist)
 
 
 @lru_cache(maxsize=4096)
@@ -153,11 +190,10 @@ def _file(family: str) -> str:
     return str(fontManager.findfont(FontProperties(family=[family])))
 
 
-@lru_cache(maxsize=1)
-def _tell_once() -> None:
+@lru_cache(maxsize=8)
+def _tell(font: str) -> None:
     logging.getLogger("ecgcam").warning(
-        "some characters of the prompt have no glyph in the installed fonts and are drawn as %s; "
-        "install a font that has them, for Chinese %s (Debian, Ubuntu: fonts-noto-cjk)",
+        "some characters of the prompt have no glyph in the installed fonts and are drawn as %s; install %s",
         _MISSING,
-        CJK[0],
+        font,
     )

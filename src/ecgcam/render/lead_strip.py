@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
@@ -16,14 +17,19 @@ from ecgcam.render import paper, wording
 from ecgcam.render.colour import Colours, colours
 from ecgcam.render.fonts import place, write
 
+_GRADIENT = "#7a1f8a"  # purple: neither of the map's hues, nor the paper's
+
 # Millimetres.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 15, 26, 17, 16
+_LEFT, _RIGHT, _TOP, _BOTTOM = 15, 26, 17, 18
 _LEAST_WIDTH = 150
 _LEAST_HEIGHT, _MOST_HEIGHT = 30, 80
 _AIR = 6
+_CELL_ROOM = 58  # for the words about cells
 
 
-def strip(explanation: Explanation, lead: str, *, scale: str = "evidence", dpi: float = paper.DPI) -> Figure:
+def strip(
+    explanation: Explanation, lead: str, *, scale: str = "evidence", dpi: float = paper.DPI, gradient: bool = False
+) -> Figure:
     """Draw one lead of an explanation at 25 mm/s and 10 mm/mV.
 
     Parameters
@@ -36,15 +42,17 @@ def strip(explanation: Explanation, lead: str, *, scale: str = "evidence", dpi: 
         See `Explanation.scaled_map`. Colours compare between the leads of an explanation on evidence and raw.
     dpi : float
         Pixels per inch; the default has six pixels per millimetre.
+    gradient : bool
+        Add the smoothed input gradient as a thin curve, on one scale for all leads.
 
     Raises
     ------
     EcgcamError
-        If the explanation has no such lead, or there is no such scale.
+        If `gradient` is asked of an explanation without one, the explanation has no such lead, or there is no such scale.
     """
     if lead not in explanation.leads:
         raise EcgcamError(f"{lead}: the explanation has no such lead; it has {', '.join(explanation.leads)}")
-    drawing = LeadDrawing(explanation, colours(explanation, scale), scale, dpi)
+    drawing = LeadDrawing(explanation, colours(explanation, scale), scale, dpi, gradient=gradient)
     drawing.show(explanation.leads.index(lead))
     return drawing.figure
 
@@ -56,7 +64,9 @@ class LeadDrawing:
     voltages, since the baselines of unfiltered leads may lie millivolts apart.
     """
 
-    def __init__(self, explanation: Explanation, palette: Colours, scale: str, dpi: float) -> None:
+    def __init__(
+        self, explanation: Explanation, palette: Colours, scale: str, dpi: float, *, gradient: bool = False
+    ) -> None:
         self._explanation = explanation
         self._palette = palette
         self._scale = scale
@@ -79,6 +89,8 @@ class LeadDrawing:
         self._image = self._map.draw(self._axes, 0, 0, 1)
         self._hatch = paper.draw_hatch(self._axes, [])
         (self._trace,) = self._axes.plot([], [], color=paper.INK, linewidth=0.9, zorder=paper.TRACE)
+        self._gradient = GradientCurve(self._axes, explanation) if gradient else None
+        paper.draw_cells(self._axes, explanation, self._height)
         self._axes.set_xlim(self._start, self._start + seconds)
         paper.label_seconds(self._axes, self._start, seconds)
         self._label(width, *whole)
@@ -95,10 +107,19 @@ class LeadDrawing:
         place(
             figure, *at(_LEFT, top - 10.5), wording.prompt(self._explanation), size=9, width=room, color=paper.INK
         )  # fmt: skip
-        place(figure, *at(_LEFT, top - 15), wording.outcome(self._explanation), size=8, width=room, **soft)
+        cells = wording.about_cells(self._explanation)
+        bar_room = _CELL_ROOM + paper.width_mm(self._explanation) if cells else 0.0
+        outcome_room = (self._room - bar_room) / paper.MM_PER_INCH
+        place(figure, *at(_LEFT, top - 15), wording.outcome(self._explanation), size=8, width=outcome_room, **soft)
+        if cells:
+            end = _LEFT + self._room - paper.width_mm(self._explanation) - 2
+            place(figure, *at(end, top - 15), cells, size=7, ha="right", **soft)
+            paper.draw_width(figure, self._explanation, at, _LEFT + self._room, top - 14.2)
         place(figure, *at(_LEFT, _BOTTOM - 8), "seconds from the start of the record", size=8, **soft)
         place(figure, *at(_LEFT + self._room, _BOTTOM - 8), paper.SPEED, size=8, ha="right", **soft)
         footer = f"{paper.RESEARCH}  ·  {wording.provenance(self._explanation)}"
+        if self._gradient is not None:
+            footer += f"  ·  {self._gradient.caption}"
         place(figure, *at(_LEFT, 1.5), footer, size=7, width=room, lines=2, va="bottom", **soft)
         place(
             figure, *at(3.5, _BOTTOM + self._height / 2), "mV", size=8, rotation=90, ha="center", va="center", **soft
@@ -131,6 +152,8 @@ class LeadDrawing:
         # Padding and bridged gaps are no ECG: only the hatch stands there.
         trace = np.where(explanation.valid[row], explanation.signal[row], np.nan)
         self._trace.set_data(explanation.time, trace)
+        if self._gradient is not None:
+            self._gradient.show(row, bottom, span)
         self._caption(row, off_paper=bool(np.any((trace < bottom) | (trace > bottom + span))))
 
     def _caption(self, row: int, *, off_paper: bool) -> None:
@@ -145,6 +168,31 @@ class LeadDrawing:
             whole_width = self.figure.get_size_inches()[0] * paper.MM_PER_INCH
             self._note.set_x((_LEFT + width) / whole_width)
             write(self._note, note, width=(self._room - width) / paper.MM_PER_INCH)
+
+
+class GradientCurve:
+    """The smoothed input gradient as a thin curve over the lower part of the paper, on one scale for all leads."""
+
+    def __init__(self, axes: Axes, explanation: Explanation) -> None:
+        if not explanation.gradient_smoothed.size:
+            raise EcgcamError(
+                f"{explanation.meta['record']}: explained without an input gradient; explain again without --no-gradient"
+            )
+        self._explanation = explanation
+        values = np.where(explanation.valid, explanation.gradient_smoothed, 0.0)
+        self._top = float(np.abs(values).max(initial=0.0)) or 1.0
+        self._signed = bool((values < 0).any())
+        (self._line,) = axes.plot([], [], color=_GRADIENT, linewidth=0.7, zorder=paper.TRACE)
+        where = "about the middle" if self._signed else "from the lower edge"
+        share = "half" if self._signed else "a third"
+        self.caption = f"thin curve: smoothed gradient {where}, {share} of the height is {self._top:.2g} per mV"
+
+    def show(self, row: int, bottom: float, span: float) -> None:
+        """Change the curve to another lead, on paper from `bottom` over `span` mV."""
+        explanation = self._explanation
+        values = np.where(explanation.valid[row], explanation.gradient_smoothed[row], np.nan) / self._top
+        zero, height = (bottom + span / 2, span / 2) if self._signed else (bottom, span / 3)
+        self._line.set_data(explanation.time, zero + height * values)
 
 
 def voltage_range(signal: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:

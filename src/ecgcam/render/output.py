@@ -35,6 +35,7 @@ def pictures(
     layout: str = "12x1",
     dpi: float = DPI,
     waves: WaveTable | None = None,
+    gradient: bool = False,
 ) -> Iterator[tuple[str, Figure]]:
     """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``; with `waves` ``beats.png`` too.
 
@@ -42,7 +43,7 @@ def pictures(
     """
     check_layout(layout)
     palette = colours(explanation, scale)
-    drawing = LeadDrawing(explanation, palette, scale, dpi)
+    drawing = LeadDrawing(explanation, palette, scale, dpi, gradient=gradient)
     for row, lead in enumerate(explanation.leads):
         drawing.show(row)
         yield f"lead-{lead}.png", drawing.figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import FixedFormatter, FixedLocator
-from matplotlib.transforms import Affine2D
+from matplotlib.transforms import Affine2D, blended_transform_factory
 
 from ecgcam.explanation import Explanation
 from ecgcam.render.colour import STRONGEST, Colours, Rgba, average, shade
@@ -33,6 +35,7 @@ INK = "#101010"
 SOFT_INK = "#4a4a4a"
 NOTE_INK = "#8a2c0a"
 _MINOR, _BOLD = "#f6dfdb", "#e6b3aa"
+_TICK_APART, _WIDEST = 0.5, 60.0  # mm
 _HATCH_FACE, _HATCH_LINE = "#ececec", "#b4b4b4"
 PAPER, MAP, HATCH, TRACE, MARKS = 1, 2, 3, 4, 5  # z-orders, from the back
 
@@ -134,6 +137,42 @@ class MapOnPaper:
             resample=True,
             zorder=MAP,
         )
+
+
+def draw_cells(axes: Axes, explanation: Explanation, height: float) -> None:
+    """Mark the centre of each of the map's cells by a tick of 1 mm at the paper's upper edge (`height` mm).
+
+    Where cells lie closer than the ticks are wide, nothing is drawn.
+    """
+    times = explanation.cell_time
+    if len(times) > 1 and float(np.min(np.diff(times))) * MM_PER_SECOND < _TICK_APART:
+        return
+    ticks = np.array([[(time, 1.0), (time, 1.0 - 1.0 / height)] for time in times]).reshape(-1, 2, 2)
+    across = blended_transform_factory(axes.transData, axes.transAxes)
+    lines = LineCollection(ticks.tolist(), colors=SOFT_INK, linewidths=0.4, transform=across, zorder=MARKS)
+    axes.add_collection(lines, autolim=False)
+
+
+def width_mm(explanation: Explanation) -> float:
+    """Return how much paper a cell of the map sees; 0 where that is not known or more than `_WIDEST` mm."""
+    width = (explanation.meta.get("cell_width_ms") or 0.0) / 1000 * MM_PER_SECOND
+    return width if width <= _WIDEST else 0.0
+
+
+def draw_width(
+    figure: Figure,
+    explanation: Explanation,
+    at: Callable[[float, float], tuple[float, float]],
+    right: float,
+    height: float,
+) -> None:
+    """Draw a bar as long as the paper that a cell sees, from `right` mm leftwards at `height` mm of the figure."""
+    width = width_mm(explanation)
+    if width == 0:
+        return
+    outline = [(right - width, -0.8), (right - width, 0.8), (right - width, 0), (right, 0), (right, 0.8), (right, -0.8)]
+    xs, ys = zip(*(at(x, height + y) for x, y in outline), strict=True)
+    figure.add_artist(Line2D(xs, ys, color=SOFT_INK, linewidth=0.8, transform=figure.transFigure))
 
 
 def draw_hatch(axes: Axes, boxes: list[Outline]) -> PathCollection:

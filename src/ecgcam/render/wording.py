@@ -41,6 +41,17 @@ def provenance(explanation: Explanation) -> str:
     return "  ·  ".join(parts)
 
 
+def about_cells(explanation: Explanation) -> str:
+    """Return what the ticks and the bar above the paper say about the map's cells; empty where it has none."""
+    step, width = explanation.meta.get("cell_step_ms"), explanation.meta.get("cell_width_ms")
+    parts = []
+    if len(explanation.cell_time) and step is not None:
+        parts.append(f"ticks: cells, every {step:g} ms")
+    if width is not None:
+        parts.append(f"each sees about {width:g} ms")
+    return ", ".join(parts)
+
+
 def gain(explanation: Explanation, row: int) -> str:
     """Return a lead's gain and its rank."""
     rank = explanation.ranking.index(row) + 1
