@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 
@@ -322,7 +323,7 @@ def test_cells_are_marked_where_they_lie_and_as_wide_as_they_see() -> None:
     expected = left + centres * 25 * MM
     assert {round(float(np.abs(dark - place).min())) for place in expected} <= {0, 1}
     assert all(np.abs(expected - place).min() <= 2 for place in dark)
-    (bar,) = (line for line in figure.lines if len(line.get_xdata()) == 6)
+    (bar,) = (line for line in figure.findobj(Line2D) if len(line.get_xdata()) == 6)
     across = np.ptp(np.asarray(bar.get_xdata())) * figure.bbox.width
     assert across == pytest.approx(0.4 * 25 * MM, abs=0.5)
     assert "ticks: cells, every 40 ms, each sees about 400 ms" in words(figure)
