@@ -333,9 +333,11 @@ def test_waves_and_evidence_are_shown_where_there_are_any(page: Any) -> None:
     cells = page.locator("#waves tbody tr").first.locator("td").all_inner_texts()
     assert cells[0] == "25 % 2.0\u202f×"
     assert cells[2] == "unknown"
-    assert "0.100 to 0.200" in page.locator("#evidence tbody tr").inner_text()
+    evidence = page.locator("#evidence tbody tr").locator("td").all_inner_texts()
+    assert evidence == ["zero-mv", "deletion", "lower", "0.500", "0.125 0.100 to 0.200 ✓ n\u202f=\u202f4"]
     page.select_option("#prompt-a", label="normal ECG")
     assert not page.locator("#waves-section").is_visible()
+    assert not page.locator("#evidence-section").is_visible()
 
 
 def test_dark_where_the_reader_s_screen_is_dark_but_paper_is_paper(page: Any) -> None:

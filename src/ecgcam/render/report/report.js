@@ -356,12 +356,23 @@
     byId("all").querySelectorAll("tbody tr").forEach((line, index) => { line.dataset.index = index; });
   }
   function showEvidence() {
-    byId("evidence-section").hidden = data.evidence.length === 0;
-    const said = (value) => value === null || value === undefined ? "" : plain(value);
-    const lines = data.evidence.map((row) => [row.text, row.method, row.mask, row.metric, row.direction, said(row.mean),
-      row.low === null || row.low === undefined ? "" : `${plain(row.low)} to ${plain(row.high)}`, said(row.chance), String(row.n ?? "")]);
-    byId("evidence").replaceChildren(table("Evidence for and against the maps", [["prompt"], ["method"], ["mask"], ["metric"], ["better"], ["mean", "number"],
-      ["95 % interval", "number"], ["chance", "number"], ["n", "number"]], lines));
+    const texts = new Set(shown().map((result) => result.text)), known = data.evidence.filter((row) => texts.has(row.text));
+    byId("evidence-section").hidden = known.length === 0;
+    const methods = [...new Set(known.map((row) => row.method))], lines = new Map(), number = (value) => typeof value === "number";
+    for (const row of known) {
+      const key = JSON.stringify([row.text, row.mask, row.metric]);
+      if (!lines.has(key)) lines.set(key, {of: row, chance: null, cells: new Map()});
+      const line = lines.get(key);
+      if (number(row.chance)) line.chance = row.chance;
+      const interval = number(row.low) && number(row.high);
+      const better = interval && number(row.chance) && (row.direction === "higher" ? row.low > row.chance : row.high < row.chance);
+      line.cells.set(row.method, !number(row.mean) ? "" : make("span", {}, plain(row.mean),
+        make("small", {}, interval ? ` ${plain(row.low)} to ${plain(row.high)}` : "", better ? " \u2713" : "", ` n\u202f=\u202f${row.n}`)));
+    }
+    byId("evidence").replaceChildren(table("Mean, 95 % interval, n recordings; \u2713: the interval lies on the better side of chance",
+      [["prompt"], ["mask"], ["metric"], ["better"], ["chance", "number"], ...methods.map((method) => [method, "number"])],
+      [...lines.values()].map(({of, chance, cells}) => [of.text, of.mask, of.metric, of.direction, chance === null ? "" : plain(chance),
+        ...methods.map((method) => cells.get(method) ?? "")])));
   }
 
   // ---- controls ----
@@ -392,7 +403,7 @@
     document.body.classList.toggle("two", state.b >= 0);
     show();
   }
-  function show() { showTraces(); showTables(); }
+  function show() { showTraces(); showTables(); showEvidence(); }
   function pick(side, text, label) {
     const same = here().filter(([result]) => result.text === text);
     state[side] = (same.find(([result]) => result.label === label) ?? same[0])[1];
@@ -432,6 +443,5 @@
   byId("scale").value = state.scale;
   byId("main").hidden = false;
   showAll();
-  showEvidence();
   refill();
 })();
