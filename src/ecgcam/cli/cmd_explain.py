@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -110,6 +110,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="local|ray", help="ray: on Ray's workers (RAY_ADDRESS, or this machine).")
+    ] = "local",
     shard: Annotated[
         str | None,
         typer.Option(
@@ -176,6 +179,7 @@ def run(
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs, names, start, seconds, all_windows, hop)
     reading.check_flags()
+    shared.check_choice("--engine", engine, ("local", "ray"))
     part = None if shard is None else parse_shard(shard)
     packs = None if pack is None else Packs(out, pack, part)
     report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=all_windows)
@@ -190,13 +194,16 @@ def run(
         return
 
     be_patient()
-    with helpers_for(work.total, jobs, drawing=not no_png) as helpers:
+    with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
         from ecgcam.batch.local import Output, flush_denormals, run_explain
         from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
         from ecgcam.models.load import load_model
 
         flush_denormals()
-        loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
+        model_arguments: dict[str, Any] = {
+            "name_or_file": model, "checkpoint": checkpoint, "embeddings": embeddings, "device": device
+        }  # fmt: skip
+        loaded = load_model(**model_arguments)
         if resume:
             refuse_other_settings(work.done, settings_of(settings, loaded.spec, loaded.checkpoint_sha256))
         if packs is not None:
@@ -205,10 +212,18 @@ def run(
             forget(out, work.items, prompts)
         report.begin(loaded.text.warnings, work.total)
         output = Output(out, scale, layout, waves, not no_png, not no_npz, packs)
-        run = run_explain(
-            work.items, prompts, loaded, reading, settings, output,
-            report.failed, report.finished, helpers, work.done.keys(),
-        )  # fmt: skip
+        if engine == "ray":
+            from ecgcam.batch.ray import run_with_ray
+
+            run = run_with_ray(
+                work.items, prompts, model_arguments, reading, settings, output,
+                report.failed, report.finished, jobs, work.done.keys(),
+            )  # fmt: skip
+        else:
+            run = run_explain(
+                work.items, prompts, loaded, reading, settings, output,
+                report.failed, report.finished, helpers, work.done.keys(),
+            )  # fmt: skip
         with contextlib.closing(run), report:
             for summary in run:
                 report.result(summary)
