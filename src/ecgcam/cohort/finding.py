@@ -32,7 +32,8 @@ def draw_finding(group: Group, draws: int = DRAWS, seed: int = 0, dpi: float = p
     Colour is the mean map on the scale ``evidence`` over the largest mean of any lead; the curve below it is the same mean
     with its interval over recordings.
     """
-    beats = bootstrap_means(group.beats, draws, seed)
+    beats = _well_known(bootstrap_means(group.beats, draws, seed))
+    signal = np.where(np.isfinite(beats.mean), group.signal, np.nan)
     rows = -(-len(group.leads) // _COLUMNS)
     height = _TOP + _TABLES + _GAP + rows * (_TRACE + _CURVE + _BETWEEN_ROWS) + _BOTTOM
     figure = paper.blank_figure(_WIDTH, height, dpi)
@@ -45,13 +46,20 @@ def draw_finding(group: Group, draws: int = DRAWS, seed: int = 0, dpi: float = p
         left = _LEFT + at % _COLUMNS * (_PANEL + _BETWEEN)
         bottom = upper - _GAP - (at // _COLUMNS + 1) * (_TRACE + _CURVE + _BETWEEN_ROWS) + _BETWEEN_ROWS
         trace = paper.axes_at(figure, left, bottom + _CURVE, _PANEL, _TRACE)
-        _draw_beat(trace, group.signal[at], beats.mean[at], strongest)
+        _draw_beat(trace, signal[at], beats.mean[at], strongest)
         place(trace, 0.0, 1.04, lead, size=8.5, weight="bold", color=paper.INK, transform=trace.transAxes, va="bottom")
         _draw_curve(
             paper.axes_at(figure, left, bottom, _PANEL, _CURVE), beats, at, float(highest), first=at % _COLUMNS == 0
         )
     _label(figure, group, height)
     return figure
+
+
+def _well_known(beats: Estimate) -> Estimate:
+    """Leave out the moments that fewer than half of a lead's recordings reach: the ends of the beat at fast rates."""
+    known = 2 * beats.n >= np.maximum(beats.n.max(axis=1, keepdims=True), 1)
+    mean, low, high = (np.where(known, values, np.nan) for values in (beats.mean, beats.low, beats.high))
+    return Estimate(mean, low, high, beats.n)
 
 
 def _draw_gains(axes: Axes, rows: list[Row]) -> None:
@@ -68,8 +76,13 @@ def _draw_gains(axes: Axes, rows: list[Row]) -> None:
         _interval(axes, row["low"], row["high"], at, horizontal=True)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.yaxis.set_major_locator(FixedLocator(range(len(rows))))
-    axes.yaxis.set_major_formatter(FixedFormatter([row["lead"] for row in rows]))
+    axes.yaxis.set_major_formatter(FixedFormatter([_named(row, rows[0]["n"]) for row in rows]))
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _named(row: Row, whole: int) -> str:
+    """Return the lead, and in how many recordings it is where not in all."""
+    return str(row["lead"]) if row["n"] == whole else f"{row['lead']} ({row['n']})"
 
 
 def _draw_waves(axes: Axes, rows: list[Row]) -> None:
