@@ -21,6 +21,8 @@ from ecgcam.render.full_page import check_layout, draw_page
 from ecgcam.render.lead_strip import LeadDrawing
 from ecgcam.render.paper import DPI
 
+PNG_LEVEL = 3
+
 # What to leave out so that two runs write the same bytes.
 _METADATA: dict[str, dict[str, None]] = {
     ".png": {},
@@ -81,7 +83,7 @@ def _save_png(figure: Figure, path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
-    Image.fromarray(pixels).save(path, format="png", dpi=(figure.dpi, figure.dpi), compress_level=3)
+    Image.fromarray(pixels).save(path, format="png", dpi=(figure.dpi, figure.dpi), compress_level=PNG_LEVEL)
 
 
 def _plain_ids(svg: str) -> str:
