@@ -97,6 +97,19 @@ def test_columns_adapt(example: object, expected: set[float]) -> None:
     assert {round(panel.end - panel.begin, 3) for panel in panels} == expected
 
 
+def test_columns_mark_the_strongest_moments_that_they_show() -> None:
+    """V1 is strongest at 1 s, which its column (5 to 7.5 s) does not show; there it is strongest at 6 s."""
+    example = explanation(LEADS, hot={"V1": (500, 505, 2.0)}, gains=[0.0] * 6 + [0.3] + [0.0] * 5)
+    example.map[6, 3000:3005] = 1.0
+
+    def moments(layout: str) -> list[float]:
+        marks = [line for line in render.page(example, layout=layout).axes[0].lines if line.get_marker() == "v"]
+        return [round(float(x), 2) for line in marks for x in line.get_xdata()]
+
+    assert moments("12x1") == [1.0, 6.0]
+    assert moments("3x4") == [6.0]
+
+
 def test_the_page_lists_leads_by_gain_and_densities_by_wave() -> None:
     example = explained(np.ones((3, 5000)), lead_scores=np.array([0.3, 0.9, 0.6], np.float32))
     figure = render.page(example, waves=wave_table(example))

@@ -33,6 +33,7 @@ _SCALE = 58  # colour bar
 _SIDE_GAP = 5
 
 _MOMENTS = 3
+_FAINT = 0.2  # of a lead's strongest: what is weaker hardly has colour, and gets no mark
 _COLUMNS = (("I", "II", "III"), ("aVR", "aVL", "aVF"), ("V1", "V2", "V3"), ("V4", "V5", "V6"))
 _RHYTHM = "II"
 _LEAST_COLUMN = 1.5  # s; a shorter one need not hold a beat
@@ -120,7 +121,7 @@ def draw_page(
                 image.set_clip_path(Rectangle(*box, transform=axes.transData))
     _draw_traces(axes, explanation, panels)
     _draw_pulses(axes, panels, start)
-    _draw_moments(axes, explanation, palette, panels)
+    _draw_moments(axes, explanation, palette, panels, columns=columns)
     axes.set_xlim(left, start + seconds)
     axes.set_ylim(0, paper_height)
     paper.label_seconds(axes, start, seconds)
@@ -244,16 +245,22 @@ def _draw_pulses(axes: Axes, panels: list[Panel], start: float) -> None:
     axes.add_collection(LineCollection(pulses, colors=paper.INK, linewidths=0.8, zorder=paper.TRACE), autolim=False)
 
 
-def _draw_moments(axes: Axes, explanation: Explanation, palette: Colours, panels: list[Panel]) -> None:
-    """Mark the strongest moments of the leads with the largest gains, where they have colour."""
+def _draw_moments(
+    axes: Axes, explanation: Explanation, palette: Colours, panels: list[Panel], *, columns: bool
+) -> None:
+    """Mark the strongest moments of the leads with the largest gains, where they have colour; in columns, of what they show."""
     rows = [row for row in explanation.ranking[:TOP_LEADS] if explanation.gains[row] > 0 and palette.values[row].any()]
-    moments = {row: explanation.moments(row, _MOMENTS) for row in rows}
-    marks = [
-        (time, panel.top - 1.3)
-        for panel in panels
-        for time in moments.get(panel.row, ())
-        if panel.begin <= time < panel.end
-    ]
+    moments = {row: explanation.moments(row, len(explanation.time) if columns else _MOMENTS) for row in rows}
+    marks = []
+    for panel in panels:
+        strength = np.abs(palette.values[panel.row])
+        inside = [
+            time
+            for time in moments.get(panel.row, ())
+            if panel.begin <= time < panel.end
+            and strength[np.searchsorted(explanation.time, time - 1e-6)] >= _FAINT * strength.max()
+        ]
+        marks += [(time, panel.top - 1.3) for time in inside[:_MOMENTS]]
     if marks:
         xs, ys = zip(*marks, strict=True)
         axes.plot(
@@ -270,7 +277,7 @@ def _draw_names(axes: Axes, explanation: Explanation, panels: list[Panel], *, co
             axes.plot(
                 [panel.begin] * 2, [panel.bottom, panel.top], color=paper.SOFT_INK, linewidth=0.5, zorder=paper.HATCH
             )
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.6}
             place(axes, panel.begin + 0.05, panel.top - 2.5, name, va="top", bbox=box, **style)
         else:
             place(
@@ -313,7 +320,8 @@ def _label(
     place(figure, *at(_LEFT, height - 24), wording.provenance(explanation), size=8, width=column, **soft)
     place(figure, *at(_LEFT + _PULSE, _BOTTOM - 8.5), "seconds from the start of the record", size=8, **soft)
     place(figure, *at(width - side - _RIGHT - _SIDE_GAP, _BOTTOM - 8.5), paper.SPEED, size=8, ha="right", **soft)
-    parts = [paper.RESEARCH, f"▼ strongest moments of at most {TOP_LEADS} leads, those with the largest gains"]
+    shown = " shown" if columns else ""
+    parts = [paper.RESEARCH, f"▼ strongest moments{shown} of at most {TOP_LEADS} leads, those with the largest gains"]
     if columns:
         parts.append("columns follow one another in time: each shows only its own part of the map")
     if scale == "evidence":
