@@ -101,7 +101,12 @@ def explain(paths: list[Path], out: Path, name: str, folder: Path) -> None:
         time = np.arange(x.shape[1]) / fs
         for lead in range(12):
             figure, axes = plt.subplots(figsize=(10, 2.5), dpi=150)
-            axes.imshow(maps[lead][None], extent=(0, time[-1], signal[lead].min(), signal[lead].max()), aspect="auto", cmap="Blues")
+            axes.imshow(
+                maps[lead][None],
+                extent=(0, time[-1], signal[lead].min(), signal[lead].max()),
+                aspect="auto",
+                cmap="Blues",
+            )
             axes.plot(time, signal[lead], "k", linewidth=0.8)
             axes.set_title(record.sig_name[lead])
             figure.savefig(place / f"{record.sig_name[lead]}.png")

@@ -129,3 +129,24 @@ def test_segments_follow_one_another() -> None:
     second = ["P"] * 2 + ["PR"] * 2 + ["QRS"] * 3 + ["ST"] * 3 + ["T"] * 4
     # No P before the third QRS: TP lasts until it. Its T is unknown, and so is what follows it.
     assert names == ["-", *beat, *["TP"] * 6, *second, *["TP"] * 6, *["QRS"] * 3, *["-"] * 3]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_raises_whatever_the_signal(seed: int) -> None:
+    """Noise, drift, spikes and cut ECGs at any rate, with gaps: bounds stay in order and inside the window."""
+    random = np.random.default_rng(seed)
+    for fs in (10.0, 25.0, 100.0, 257.0, 500.0):
+        ecg = hand_made(fs, leads=3)[:, : int(random.integers(1, 10 * fs))]
+        drift = np.cumsum(random.normal(0, 0.1, (3, int(10 * fs))), axis=1)
+        spikes = 5.0 * (random.random((3, int(10 * fs))) < 0.01)
+        for signal in (ecg, drift, spikes, 1e6 * drift, random.normal(0, 1e-9, (2, int(3 * fs)))):
+            valid = np.ones(signal.shape, bool)
+            first, stop = sorted(random.integers(0, signal.shape[1], 2))
+            valid[0, first:stop] = False
+            valid[:, : first // 2] = False
+            waves = find_waves(np.where(valid, signal, np.nan).astype(np.float32), fs, valid)
+            known = np.isfinite(waves.onset + waves.offset)
+            assert (waves.onset[known] <= waves.offset[known]).all()
+            assert (waves.onset[known] >= 0).all()
+            assert (waves.offset[known] < signal.shape[1]).all()
+            assert waves.segments().shape == (signal.shape[1],)

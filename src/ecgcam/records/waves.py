@@ -34,6 +34,7 @@ _LIKE_P, _LIKE_P_IRREGULAR = 0.35, 0.6  # three beats in four; the same where RR
 _LIKE_P_BEAT = 0.3  # a beat by itself
 _IRREGULAR = 0.08  # median change of RR from beat to beat, over RR
 _FASTEST_P = 0.45  # s; at shorter RR the P of sinus rhythm lies on T, and what looks like a P may be flutter
+_FILTER = 30  # samples that the filters need at either end
 _LEAST_SLOPE = 2.0  # mV/s, over the leads; the 99th percentile of any of those records is 30 or more
 _NOISY = 0.2  # median over 99th percentile of a lead's slope; an ECG is quiet most of the time, noise is not
 
@@ -127,7 +128,7 @@ def _find(volts: Floats, fs: float, valid: Bools) -> Waves:
     """Do as `find_waves`, on a stretch that begins and ends with signal."""
     leads, samples = volts.shape
     usable = valid.mean(axis=1) > 0.3
-    if samples < fs or not usable.any():
+    if samples < max(fs, _FILTER) or not usable.any():
         return _nothing(fs, leads, samples)
     slope = _slopes(volts[usable], valid[usable], fs)
     noise = np.median(np.abs(slope), axis=1) > _NOISY * np.percentile(np.abs(slope), 99, axis=1)
@@ -214,7 +215,7 @@ def _alike(signal: Floats, ends: npt.NDArray[np.integer], length: int, least: fl
 
 def _qrs_bounds(slope: Floats, centre: int, fs: float) -> tuple[float, float]:
     """Return the first and last sample of the burst of slope around `centre`."""
-    near = int(0.06 * fs)
+    near = max(1, int(0.06 * fs))
     first = max(0, centre - near)
     steepest = first + int(np.argmax(slope[first : centre + near]))
     quiet = max(1, int(_QUIET * fs))
