@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -119,6 +121,28 @@ def test_the_page_lists_leads_by_gain_and_densities_by_wave() -> None:
     assert shown.count("1.0") == 18  # an even map is chance in every wave of every lead
     without = [text.get_text() for text in render.page(example).axes[1].findobj(Text)]
     assert "QRS" not in without
+
+
+def test_a_flat_lead_has_no_rank_on_the_page() -> None:
+    example = explanation(gains=[0.2, 0.0])
+    example.valid[1] = False
+    shown = [text.get_text() for text in render.page(example).axes[1].findobj(Text)]
+    assert "+0.200 #1" in shown
+    assert "flat" in shown
+    assert not any("#2" in text for text in shown)
+
+
+@pytest.mark.parametrize("suffix", [".pdf", ".svg"])
+def test_columns_and_beats_are_vector_pictures_too(suffix: str, tmp_path: Path) -> None:
+    example = explained(np.ones((3, 5000)))
+    table = wave_table(example)
+    wide = explanation(LEADS, hot={"V1": (3000, 3050, 1.0)})
+    for name, figure in (("page", render.page(wide, layout="3x4")), ("beats", render.beats(example, table))):
+        for place in ("one", "two"):
+            render.save(figure, tmp_path / f"{name}-{place}{suffix}")
+        one, two = ((tmp_path / f"{name}-{place}{suffix}").read_bytes() for place in ("one", "two"))
+        assert one == two
+        assert len(one) > 5000
 
 
 def test_beats_have_the_colour_of_the_page() -> None:

@@ -65,7 +65,8 @@ def draw_gains(
         )  # fmt: skip
         weight = "bold" if strong else "normal"
         style: dict[str, Any] = {"size": 8, "weight": weight, "color": paper.INK, "va": "center"}
-        place(axes, left + _BAR + _GAP, entry.height, f"{wording.signed(gain)}  #{rank + 1}", **style)
+        said = f"{wording.signed(gain)}  #{rank + 1}" if explanation.valid[entry.row].any() else "flat"
+        place(axes, left + _BAR + _GAP, entry.height, said, **style)
         if names:
             place(axes, 0, entry.height, explanation.leads[entry.row], **style)
         if waves is not None:
