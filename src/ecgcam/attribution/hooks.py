@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ecgcam.attribution.cells import cells_view, moment_cells, shortest_span, to_cells
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
+from ecgcam.models.spec import LayerSpec
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,40 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
     response: np.ndarray = moment_cells((A[1] - A[0]).abs().sum(dim=0), where).cpu().double().numpy()
     cells = shortest_span(response)
     return cells * where.step if cells else None
+
+
+def place_cells(
+    encode: Callable[[Tensor], Tensor], module: nn.Module, path: str, leads: int, samples: int
+) -> LayerSpec:
+    """Find where the cells of a layer (B, C, K) lie: impulses at two samples, and where each is answered.
+
+    The centre of a cell's answer to an impulse is where that cell looks. Two impulses give the step, one the offset; a step
+    within 2 % of a whole number is that number.
+
+    Raises
+    ------
+    EcgcamError
+        If the layer's output is no (B, C, K) with several cells, or it does not answer.
+    """
+    places = (samples // 4, 3 * samples // 4)
+    x = torch.zeros(3, leads, samples)
+    for row, place in enumerate(places, start=1):
+        x[row, :, place] = 1.0
+    outputs: list[Tensor] = []
+    with frozen(module), torch.no_grad(), _listening(module, path, outputs):
+        encode(x)
+    if not outputs or outputs[0].ndim != 3 or outputs[0].shape[2] < 2:
+        shape = tuple(outputs[0].shape) if outputs else "nothing"
+        raise EcgcamError(f"--layer {path}: gives {shape}, not (B, C, T); declare its layout (see docs/own-model.md)")
+    answers = (outputs[0][1:] - outputs[0][:1]).abs().sum(dim=1).double()
+    if not answers.sum(dim=1).all():
+        raise EcgcamError(f"--layer {path}: does not answer an impulse, so its cells cannot be placed; declare its layout")
+    first, second = (answers @ torch.arange(answers.shape[1], dtype=torch.float64) / answers.sum(dim=1)).tolist()
+    if second - first < 0.5:
+        raise EcgcamError(f"--layer {path}: its cells do not follow time, so they cannot be placed; declare its layout")
+    step = (places[1] - places[0]) / (second - first)
+    step = round(step) if abs(step - round(step)) <= 0.02 * step else step
+    return LayerSpec("BCT", float(step), float(round(places[0] - step * first, 1)))
 
 
 def outputs_of(model: EcgTextModel, x: Tensor, paths: Sequence[str]) -> tuple[Tensor, list[Tensor]]:

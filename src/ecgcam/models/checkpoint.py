@@ -6,14 +6,19 @@ import hashlib
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays, one_line
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# What training frameworks put around a state dict: our own names first, then Lightning's and fairseq's.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "ecg_model", "net", "network", "weights")
+# What they put before every key of it.
+_PREFIXES = ("module.", "_orig_mod.")
 
 
 def sha256_of(path: Path) -> str:
@@ -22,39 +27,94 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Return a checkpoint's state dict: ``.npz`` arrays, or a torch file with the usual wrappers taken off.
+def read_state(path: Path, allow_numpy_scalars: bool = False) -> dict[str, Tensor]:
+    """Return a checkpoint's state dict: ``.npz`` arrays, safetensors, or a torch file, with the usual wrappers taken off.
 
-    Torch files are read with ``weights_only=True``, so that nothing in a checkpoint ever runs.
+    Torch files are read with ``weights_only=True``, so that nothing in a checkpoint ever runs. `allow_numpy_scalars` also lets
+    NumPy's scalars and dtypes in, which some training loops save beside the tensors, and nothing else.
 
     Raises
     ------
     EcgcamError
-        If the file is missing, holds more than tensors, or no state dict.
+        If the file is missing, damaged, holds more than tensors, or no state dict.
     """
     if not path.is_file():
         raise EcgcamError(f"{path}: no such checkpoint; check the path")
+    if path.stat().st_size == 0:
+        raise EcgcamError(f"{path}: is empty; copy or download the checkpoint again")
     if path.suffix.lower() == ".npz":
         arrays = load_arrays(path, "a readable .npz checkpoint")
         if not isinstance(arrays, dict):
             raise EcgcamError(f"{path}: holds no state dict (one array alone)")
         return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiub"}
+    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path, allow_numpy_scalars)
+    content = _unwrapped(content)
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise EcgcamError(f"{path}: holds no state dict (a dictionary of tensors)")
+    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise EcgcamError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
+
+
+def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
+    allowed = _numpy_scalars() if allow_numpy_scalars else []
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own message tells how to switch the protection off; only the object that it met is worth passing on.
         met = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it holds {met[1]}" if met else "it is no plain list of tensors"
-        raise EcgcamError(f"{path}: refused, it needs more than tensors ({what}); save its state_dict alone") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        if met is None:
+            raise EcgcamError(f"{path}: not a torch checkpoint of tensors ({one_line(error)[:120]})") from error
+        mend = "save its state_dict alone"
+        if met[1].startswith("numpy.") and not allow_numpy_scalars:
+            mend = "NumPy's scalars alone are let in by --allow-numpy-scalars"
+        raise EcgcamError(f"{path}: refused, it needs more than tensors (it holds {met[1]}); {mend}") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise EcgcamError(f"{path}: not a readable torch checkpoint ({one_line(error)})") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise EcgcamError(f"{path}: holds no state dict (a dictionary of tensors)")
-    return {str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled NumPy scalar is made of, under the names of NumPy 1 and 2; a scalar is bytes and a dtype, and runs nothing."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
+    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
+
+
+def _unwrapped(content: Any) -> Any:
+    """Take wrappers off, one inside another, as long as what is there is no state dict yet."""
+    while isinstance(content, dict):
+        inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inside is None:
+            return content
+        content = inside
+    return content
+
+
+def misfits(network: nn.Module, state: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Return the keys in which a state dict is not a network's: missing, unexpected, of another shape."""
+    wanted = network.state_dict()
+    return {
+        "missing": [key for key in wanted if key not in state],
+        "unexpected": [key for key in state if key not in wanted],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in state and state[key].shape != wanted[key].shape
+        ],
+    }
 
 
 def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, model: str) -> None:
@@ -65,20 +125,16 @@ def load_into(network: nn.Module, state: dict[str, Tensor], source: Path, model:
     EcgcamError
         Naming the keys that are missing, unexpected or misshapen.
     """
-    wanted = network.state_dict()
-    problems = {
-        "missing": [key for key in wanted if key not in state],
-        "unexpected": [key for key in state if key not in wanted],
-        "of another shape": [
-            f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in state and state[key].shape != wanted[key].shape
-        ],
-    }
-    said = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
+    said = told(misfits(network, state))
     if said:
-        raise EcgcamError(f"{source}: does not fit {model} ({said}); choose its model file with --model")
+        raise EcgcamError(f"{source}: does not fit {model} ({said}); `ecgcam models check {source}` says what it is")
+    wanted = network.state_dict()
     network.load_state_dict({key: value.to(wanted[key].dtype) for key, value in state.items()}, assign=True)
+
+
+def told(problems: dict[str, list[str]]) -> str:
+    """Return misfits in words, empty if there are none."""
+    return "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
 
 
 def _some(keys: list[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,9 @@ from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
+from ecgcam.models.text.published import PublishedEncoder, PublishedTower, tower_for
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
+from ecgcam.models.text.targets import TargetEncoder
 
 # Family -> module:function of `ecgcam.models.families`. The function takes the model file's options and returns the network.
 FAMILIES = {
@@ -66,11 +68,18 @@ class ProjectsText(Protocol):
 def load_model(
     name_or_file: str | Path = "mini",
     checkpoint: str | Path | None = None,
+    text_model: str | Path | None = None,
+    device: str = "auto",
     *,
     embeddings: str | Path | None = None,
-    device: str = "auto",
+    offline: bool = False,
+    allow_numpy_scalars: bool = False,
 ) -> EcgTextModel:
     """Load a model by name or model file.
+
+    Prompts come from the first of these that there is: `embeddings`; the network's own text tower; the published tower that the
+    model file names, through transformers. A classifier has outputs in their place (`EcgTextModel.text` takes their numbers and
+    labels as prompts).
 
     Parameters
     ----------
@@ -78,26 +87,32 @@ def load_model(
         ``"mini"``, another name of ``ecgcam models list``, or a model file ending in ``.toml``.
     checkpoint : path, optional
         Its weights; not needed for the model that ecgcam brings.
-    embeddings : path, optional
-        A table of prompts, an ``.npz`` file with `texts`, `features` and `tower` (see `ecgcam.models.text.table`). It
-        stands in for the model's text tower; a model without one explains nothing without it, though it encodes signals.
+    text_model : path, optional
+        A folder with the configuration and tokenizer of the published text tower; without one it is looked up on the hub.
     device : str
         ``"auto"`` (CUDA if there is one), ``"cpu"`` or ``"cuda"``.
+    embeddings : path, optional
+        A table of prompts, an ``.npz`` file with `texts`, `features` and `tower` (see `ecgcam.models.text.table`).
+    offline : bool
+        Nothing is downloaded.
+    allow_numpy_scalars : bool
+        Let NumPy's scalars and dtypes into a torch checkpoint, and nothing else beside tensors.
 
     Raises
     ------
     EcgcamError
-        If the model, its checkpoint or the table is missing, or they do not fit.
+        If the model, its checkpoint, its text tower or the table is missing, or they do not fit.
     """
     spec = load_spec(name_or_file)
     path = _weights(spec, None if checkpoint is None else Path(checkpoint))
     table = None if embeddings is None else read_table(Path(embeddings))
     network = build_network(spec)
-    state = read_state(path)
-    if isinstance(network, AdaptsState):
-        state = network.adapt_state(state, path)
+    whole = read_state(path, allow_numpy_scalars)
+    state = network.adapt_state(whole, path) if isinstance(network, AdaptsState) else whole
     load_into(network, state, path, spec.name)
-    return EcgTextModel(spec, network, _text_side(spec, network, table), sha256_of(path), choose_device(device))
+    folder = None if text_model is None else Path(text_model)
+    text = _text_side(spec, network, table, whole, folder, offline)
+    return EcgTextModel(spec, network, text, sha256_of(path), choose_device(device))
 
 
 def choose_device(device: str) -> str:
@@ -144,19 +159,52 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _text_side(spec: ModelSpec, network: nn.Module, table: TextTable | None) -> TextEncoder:
-    if table is None:
-        return network.text_encoder() if isinstance(network, BringsText) else NoText(spec.name)
+def _text_side(
+    spec: ModelSpec,
+    network: nn.Module,
+    table: TextTable | None,
+    state: dict[str, Tensor],
+    folder: Path | None,
+    offline: bool,
+) -> TextEncoder:
+    if table is None and isinstance(network, BringsText):
+        return network.text_encoder()
+    if table is None and spec.text == "table" and isinstance(network, ProjectsText) and spec.text_model:
+        return _published(spec, network, state, folder, offline)
+    if folder is not None:
+        raise EcgcamError(f"--text-model {folder}: {spec.name} takes no published text tower")
+    if table is None and spec.text == "table":
+        return NoText(spec.name)
     with torch.no_grad():
         silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
         joint_width = int(network.eval()(silence).shape[-1])
+    if table is None:
+        return TargetEncoder(joint_width, spec.labels, spec.name)
     if not isinstance(network, ProjectsText):
         return TableEncoder(table, joint_width, model=spec.name)
+    return TableEncoder(table, joint_width, network.text_width, _projection(network), model=spec.name, tower=spec.text_model)
+
+
+def _projection(network: ProjectsText) -> Callable[[Tensor], Tensor]:
+    parameters = cast("nn.Module", network)
 
     def project(features: Tensor) -> Tensor:
-        return network.project_text(features.to(next(network.parameters()).device))
+        return network.project_text(features.to(next(parameters.parameters()).device))
 
-    return TableEncoder(table, joint_width, network.text_width, project, model=spec.name, tower=spec.text_model)
+    return project
+
+
+def _published(
+    spec: ModelSpec, network: ProjectsText, state: dict[str, Tensor], folder: Path | None, offline: bool
+) -> TextEncoder:
+    """Return the published tower, made when the first prompt comes: signals and `models check` need none."""
+
+    def tower() -> PublishedTower:
+        made = tower_for(spec.text_model, spec.tower, state, folder, offline)
+        state.clear()
+        return made
+
+    return PublishedEncoder(tower, _projection(network))
 
 
 def _weights(spec: ModelSpec, checkpoint: Path | None) -> Path:

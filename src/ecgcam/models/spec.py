@@ -22,7 +22,9 @@ Fill = Literal["baseline", "zero-mv", "zero", "mean", "noise"]
 Layout = Literal["BCT", "BTC", "TBC"]
 Similarity = Literal["cosine", "dot"]
 Padding = Literal["zero-mv", "baseline"]
-Text = Literal["bundled", "table"]
+Text = Literal["bundled", "table", "none"]
+TowerKind = Literal["bert", "t5", "bert-decoder"]
+Pooling = Literal["pooler", "class", "last"]
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,40 @@ class LayerSpec:
 
 
 @dataclass(frozen=True)
+class TowerSpec:
+    """How a published text tower, a class of transformers, is asked: the keys of ``[text]`` beside `tower` and `model`.
+
+    Attributes
+    ----------
+    kind : str
+        ``bert``, an encoder; ``t5``, the encoder of T5; ``bert-decoder``, BERT run as a causal decoder.
+    pooling : str
+        ``pooler``, the pooler's output; ``class``, the first token's last hidden state; ``last``, the last token's.
+    lower : bool
+        Prompts are put in lower case first.
+    length : int
+        Prompts are padded and cut to so many tokens.
+    template : str
+        What a prompt is put into, where ``{}`` stands.
+    weights : str
+        Prefix of the tower's weights inside the model's checkpoint; empty where the tower's own weights are used.
+    """
+
+    kind: TowerKind = "bert"
+    pooling: Pooling = "pooler"
+    lower: bool = False
+    length: int = 256
+    template: str = "{}"
+    weights: str = ""
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model file.
 
     `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty. `text` says where prompts come
-    from: ``bundled``, the network's own tower; ``table``, embeddings made elsewhere, by the tower that `text_model` names.
+    from: ``bundled``, the network's own tower; ``table``, the published tower that `text_model` names and `tower` describes, or
+    embeddings that it made elsewhere; ``none``, a classifier, whose `labels` are its outputs in order, where they are known.
     `open` holds what the sources leave open or contradict each other in, and what was done about it.
     """
 
@@ -173,6 +204,8 @@ class ModelSpec:
     source: str = ""
     paper: str = ""
     text_model: str = ""
+    tower: TowerSpec = field(default_factory=TowerSpec)
+    labels: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     open: tuple[str, ...] = ()
 
@@ -250,8 +283,9 @@ class _Checked:
 
     def spec(self) -> ModelSpec:
         self._only("", self.table, {"name", "family", "summary", "licence", "weights", "source", "paper", "input", "text",
-                                    "score", "layer", "layers", "options", "open"})  # fmt: skip
-        self._only("text.", self._get("text", dict), {"tower", "model"})
+                                    "score", "layer", "layers", "options", "open", "labels"})  # fmt: skip
+        self._only("text.", self._get("text", dict), {"tower", "model", "kind", "pooling", "lower", "length", "template",
+                                                      "weights"})  # fmt: skip
         layers = {path: self._layer(path, entry) for path, entry in self._get("layers", dict).items()}
         layer = self._get("layer", str)
         if layer not in layers:
@@ -266,6 +300,8 @@ class _Checked:
             paper=self._get("paper", str, ""),
             text=self._choice("text.tower", Text),
             text_model=self._get("text.model", str, ""),
+            tower=self._tower(),
+            labels=self._words("labels"),
             input=self._input(),
             layers=layers,
             layer=layer,
@@ -299,6 +335,21 @@ class _Checked:
             offset=self._numbers("input.offset", len(leads)),
             scale=self._numbers("input.scale", len(leads)),
             filters=tuple(self._filter(entry, fs) for entry in self._get("input.filters", list, [])),
+        )
+
+    def _tower(self) -> TowerSpec:
+        length, template = self._get("text.length", int, 256), self._get("text.template", str, "{}")
+        if length < 4:
+            raise self._error("text.length", "must be at least 4 tokens")
+        if template.count("{}") != 1:
+            raise self._error("text.template", "must hold {} once, where the prompt goes")
+        return TowerSpec(
+            kind=self._choice("text.kind", TowerKind, "bert"),
+            pooling=self._choice("text.pooling", Pooling, "pooler"),
+            lower=self._get("text.lower", bool, False),
+            length=length,
+            template=template,
+            weights=self._get("text.weights", str, ""),
         )
 
     def _filter(self, entry: Any, fs: float) -> Filter:

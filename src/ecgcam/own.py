@@ -1,0 +1,145 @@
+"""A model of the user's own: `--model package.module:function` runs the user's code, and what it returns is explained."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ecgcam.attribution.hooks import place_cells
+from ecgcam.errors import EcgcamError
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
+
+log = logging.getLogger("ecgcam")
+
+
+def is_own(name: str) -> bool:
+    """Return whether a model's name means the user's own function: ``package.module:function``."""
+    module, colon, function = name.partition(":")
+    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def load_own(name: str, device: str = "cpu", layer: str | None = None) -> EcgTextModel:
+    """Call the user's function, ``package.module:function``, and make what it returns explainable; see `own_model`."""
+    return own_model(_call(name), name, device, layer)
+
+
+def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | None = None) -> EcgTextModel:
+    """Make any model with two encoders explainable.
+
+    It needs ``encode_signal(x: (B, L, T)) -> (B, D)`` and ``encode_text(list of str) -> (P, D)``. It may have
+
+    - ``network``: the `nn.Module` that layers are looked up in, if it is not a module itself;
+    - ``input``: an `InputSpec`; without, 500 Hz, 10 s, the twelve leads in canonical order, mV;
+    - ``layers``: path -> `LayerSpec`, the first is the default; a layer without one is taken as (B, C, T), its cells placed by
+      an impulse;
+    - ``similarity``: ``cosine`` (default) or ``dot``; ``name``.
+
+    Raises
+    ------
+    EcgcamError
+        If the function cannot be found, fails, or returns something that cannot be explained.
+    """
+    network = getattr(own, "network", own)
+    if not isinstance(network, nn.Module):
+        raise EcgcamError(f"--model {name}: returned {type(own).__name__}, which is no nn.Module and has none as `network`")
+    for needed in ("encode_signal", "encode_text"):
+        if not callable(getattr(own, needed, None)):
+            raise EcgcamError(f"--model {name}: what it returned has no {needed}; docs/own-model.md shows what is needed")
+    source = getattr(own, "input", None)
+    if source is None:
+        source = InputSpec()
+        log.info("%s: no `input`, so taken as 500 Hz, 10 s, twelve leads in canonical order, mV, masked at the lead's median", name)
+    similarity = getattr(own, "similarity", "cosine")
+    if similarity not in {"cosine", "dot"}:
+        raise EcgcamError(f"--model {name}: similarity {similarity!r}; choose cosine or dot")
+    network.eval()
+    layers = dict(getattr(own, "layers", {}))
+    if layer is not None and layer not in layers:
+        layers[layer] = _placed(own, network, layer, source, name)
+    if not layers:
+        raise EcgcamError(f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)")
+    spec = ModelSpec(
+        getattr(own, "name", name.rpartition(":")[2]), "own", "", "none", "", source, layers, layer or next(iter(layers)), similarity
+    )
+    return EcgTextModel(spec, _Signal(own, network), _Text(own), _sha256(network), device)
+
+
+class _Signal(nn.Module):
+    """The user's signal side as one module: paths are looked up in the user's network."""
+
+    def __init__(self, own: Any, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self._encode = network, own.encode_signal
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Look a path up as the user writes it."""
+        return self.network.get_submodule(target)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the user's `encode_signal` does; outputs over time (B, D, T) are summed over it."""
+        embedded: Tensor = self._encode(x)
+        if torch.is_grad_enabled() and not embedded.requires_grad and x.requires_grad:
+            raise EcgcamError("encode_signal lets no gradient through (torch.no_grad or detach inside?); take it out")
+        return embedded.sum(dim=-1) if embedded.ndim == 3 else embedded
+
+
+class _Text:
+    """The user's text side."""
+
+    def __init__(self, own: Any) -> None:
+        self._encode = own.encode_text
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        embedded: Tensor = self._encode(list(texts))
+        if embedded.ndim != 2 or len(embedded) != len(texts):
+            raise EcgcamError(f"encode_text gave {tuple(embedded.shape)} for {len(texts)} prompts; it must be (P, D)")
+        return embedded
+
+    def has(self, text: str) -> bool:  # noqa: ARG002
+        return True
+
+    def warnings(self, text: str) -> list[str]:  # noqa: ARG002
+        return []
+
+
+def _call(name: str) -> Any:
+    module, _, function = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does, so that a file in the folder is found
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise EcgcamError(f"--model {name}: cannot be imported ({error}); write package.module:function") from error
+    try:
+        return found()
+    except Exception as error:  # noqa: BLE001  (the user's own code; whatever it raises is told in one line)
+        raise EcgcamError(f"--model {name}: the function failed ({type(error).__name__}: {error})") from error
+
+
+def _placed(own: Any, network: nn.Module, layer: str, source: InputSpec, name: str) -> LayerSpec:
+    """Find where a layer's cells are: (B, C, T) is taken for granted, and impulses tell which cell looks where."""
+    try:
+        module = network.get_submodule(layer)
+    except AttributeError as error:
+        known = [path for path, _ in network.named_modules() if path]
+        raise EcgcamError(f"--layer {layer}: {name} has no such module; it has {', '.join(known[:8])}") from error
+    spec = place_cells(own.encode_signal, module, len(source.leads), source.samples, layer)
+    log.info("%s: layer %s taken as (B, C, T), a cell every %g samples, the first at sample %g", name, layer, spec.step, spec.offset)
+    return spec
+
+
+def _sha256(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    return digest.hexdigest()
