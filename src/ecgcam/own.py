@@ -21,12 +21,6 @@ from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
 log = logging.getLogger("ecgcam")
 
 
-def is_own(name: str) -> bool:
-    """Return whether a model's name means the user's own function: ``package.module:function``."""
-    module, colon, function = name.partition(":")
-    return bool(colon) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
 def load_own(name: str, device: str = "cpu", layer: str | None = None) -> EcgTextModel:
     """Call the user's function, ``package.module:function``, and make what it returns explainable; see `own_model`."""
     return own_model(_call(name), name, device, layer)
@@ -50,15 +44,22 @@ def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | Non
     """
     network = getattr(own, "network", own)
     if not isinstance(network, nn.Module):
-        raise EcgcamError(f"--model {name}: returned {type(own).__name__}, which is no nn.Module and has none as `network`")
+        raise EcgcamError(
+            f"--model {name}: returned {type(own).__name__}, which is no nn.Module and has none as `network`"
+        )
     for needed in ("encode_signal", "encode_text"):
         if not callable(getattr(own, needed, None)):
-            raise EcgcamError(f"--model {name}: what it returned has no {needed}; docs/own-model.md shows what is needed")
+            raise EcgcamError(
+                f"--model {name}: what it returned has no {needed}; docs/own-model.md shows what is needed"
+            )
     source = getattr(own, "input", None)
     if source is None:
         source = InputSpec()
-        log.info("%s: no `input`, so taken as 500 Hz, 10 s, twelve leads in canonical order, mV, masked at the lead's median", name)
-    similarity = getattr(own, "similarity", "cosine")
+        log.info(
+            "%s: no `input`, so taken as 500 Hz, 10 s, twelve leads in canonical order, mV, masked at the lead's median",
+            name,
+        )
+    similarity: Any = getattr(own, "similarity", "cosine")
     if similarity not in {"cosine", "dot"}:
         raise EcgcamError(f"--model {name}: similarity {similarity!r}; choose cosine or dot")
     network.eval()
@@ -66,9 +67,19 @@ def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | Non
     if layer is not None and layer not in layers:
         layers[layer] = _placed(own, network, layer, source, name)
     if not layers:
-        raise EcgcamError(f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)")
+        raise EcgcamError(
+            f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)"
+        )
     spec = ModelSpec(
-        getattr(own, "name", name.rpartition(":")[2]), "own", "", "none", "", source, layers, layer or next(iter(layers)), similarity
+        getattr(own, "name", name.rpartition(":")[2]),
+        "own",
+        "",
+        "none",
+        "",
+        source,
+        layers,
+        layer or next(iter(layers)),
+        similarity,
     )
     return EcgTextModel(spec, _Signal(own, network), _Text(own), _sha256(network), device)
 
@@ -121,19 +132,25 @@ def _call(name: str) -> Any:
         raise EcgcamError(f"--model {name}: cannot be imported ({error}); write package.module:function") from error
     try:
         return found()
-    except Exception as error:  # noqa: BLE001  (the user's own code; whatever it raises is told in one line)
+    except Exception as error:
         raise EcgcamError(f"--model {name}: the function failed ({type(error).__name__}: {error})") from error
 
 
 def _placed(own: Any, network: nn.Module, layer: str, source: InputSpec, name: str) -> LayerSpec:
-    """Find where a layer's cells are: (B, C, T) is taken for granted, and impulses tell which cell looks where."""
+    """Find where a layer's cells are: (B, C, T) is taken for granted, and which samples move a cell tells where it lies."""
     try:
         module = network.get_submodule(layer)
     except AttributeError as error:
         known = [path for path, _ in network.named_modules() if path]
         raise EcgcamError(f"--layer {layer}: {name} has no such module; it has {', '.join(known[:8])}") from error
-    spec = place_cells(own.encode_signal, module, len(source.leads), source.samples, layer)
-    log.info("%s: layer %s taken as (B, C, T), a cell every %g samples, the first at sample %g", name, layer, spec.step, spec.offset)
+    spec = place_cells(own.encode_signal, module, layer, len(source.leads), source.samples)
+    log.info(
+        "%s: layer %s taken as (B, C, T), a cell every %g samples, the first at sample %g",
+        name,
+        layer,
+        spec.step,
+        spec.offset,
+    )
     return spec
 
 

@@ -199,35 +199,62 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
 def place_cells(
     encode: Callable[[Tensor], Tensor], module: nn.Module, path: str, leads: int, samples: int
 ) -> LayerSpec:
-    """Find where the cells of a layer (B, C, K) lie: impulses at two samples, and where each is answered.
+    """Find where the cells of a layer (B, C, K) lie: which samples move a cell, for two cells, one at each quarter.
 
-    The centre of a cell's answer to an impulse is where that cell looks. Two impulses give the step, one the offset; a step
-    within 2 % of a whole number is that number.
+    A cell lies in the middle of the samples that move it; where more than half of the window does (attention), at the centre of
+    gravity of how much they do. An impulse run backwards, so to speak: it tells of every sample at once. Two cells give the
+    step and the offset; a step within 2 % of a whole number is that number.
 
     Raises
     ------
     EcgcamError
-        If the layer's output is no (B, C, K) with several cells, or it does not answer.
+        If the layer's output is no (B, C, K) with several cells, or nothing moves them.
     """
-    places = (samples // 4, 3 * samples // 4)
-    x = torch.zeros(3, leads, samples)
-    for row, place in enumerate(places, start=1):
-        x[row, :, place] = 1.0
+    # Noise, several times over: what a relu stops in one draw passes in another.
+    x = torch.randn(8, leads, samples, generator=torch.Generator().manual_seed(0)).requires_grad_()
     outputs: list[Tensor] = []
-    with frozen(module), torch.no_grad(), _listening(module, path, outputs):
+    with frozen(module), torch.enable_grad(), _heard(module, outputs):
         encode(x)
-    if not outputs or outputs[0].ndim != 3 or outputs[0].shape[2] < 2:
-        shape = tuple(outputs[0].shape) if outputs else "nothing"
-        raise EcgcamError(f"--layer {path}: gives {shape}, not (B, C, T); declare its layout (see docs/own-model.md)")
-    answers = (outputs[0][1:] - outputs[0][:1]).abs().sum(dim=1).double()
-    if not answers.sum(dim=1).all():
-        raise EcgcamError(f"--layer {path}: does not answer an impulse, so its cells cannot be placed; declare its layout")
-    first, second = (answers @ torch.arange(answers.shape[1], dtype=torch.float64) / answers.sum(dim=1)).tolist()
-    if second - first < 0.5:
+        if not outputs or outputs[0].ndim != 3 or outputs[0].shape[2] < 4:
+            shape = tuple(outputs[0].shape) if outputs else "nothing"
+            raise EcgcamError(
+                f"--layer {path}: gives {shape}, not (B, C, T); declare its layout (see docs/own-model.md)"
+            )
+        count = outputs[0].shape[2]
+        cells = (count // 4, 3 * count // 4)
+        if not outputs[0].requires_grad:
+            raise EcgcamError(f"--layer {path}: no gradient passes on the way to it; declare its layout")
+        moved = [
+            torch.autograd.grad(outputs[0][:, :, k].abs().sum(), x, retain_graph=True)[0].abs().sum(dim=(0, 1)).double()
+            for k in cells
+        ]
+    first, second = (_middle(weights) for weights in moved)
+    if first is None or second is None or second - first < 0.5:
         raise EcgcamError(f"--layer {path}: its cells do not follow time, so they cannot be placed; declare its layout")
-    step = (places[1] - places[0]) / (second - first)
+    step = (second - first) / (cells[1] - cells[0])
     step = round(step) if abs(step - round(step)) <= 0.02 * step else step
-    return LayerSpec("BCT", float(step), float(round(places[0] - step * first, 1)))
+    return LayerSpec("BCT", float(step), float(round(first - step * cells[0], 1)))
+
+
+def _middle(weights: Tensor) -> float | None:
+    """The middle of the samples that count, or their centre of gravity where most of them do; None if none does."""
+    counting = weights.nonzero()[:, 0]
+    if not len(counting):
+        return None
+    low, high = int(counting[0]), int(counting[-1])
+    if high - low < len(weights) / 2:
+        return (low + high) / 2
+    return float(weights @ torch.arange(len(weights), dtype=torch.float64) / weights.sum())
+
+
+@contextmanager
+def _heard(module: nn.Module, outputs: list[Tensor]) -> Iterator[None]:
+    """Let `outputs` receive what a module gives, graph and all."""
+    handle = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def outputs_of(model: EcgTextModel, x: Tensor, paths: Sequence[str]) -> tuple[Tensor, list[Tensor]]:

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from ecgcam._version import __version__
 from ecgcam.cli import (
     cmd_draw,
+    cmd_embed,
     cmd_evaluate,
     cmd_explain,
     cmd_methods,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command("explain")(cmd_explain.run)
 app.command("score")(cmd_score.run)
+app.command("embed")(cmd_embed.run)
 app.command("evaluate")(cmd_evaluate.run)
 app.command("draw")(cmd_draw.run)
 app.command("report")(cmd_report.run)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecgcam.cli import options as shared
+from ecgcam.cli.chosen import Chosen
 from ecgcam.cli.console import complain, print_json, progress, say, set_up_logging
 from ecgcam.cli.tables import print_table
 from ecgcam.errors import EcgcamError
@@ -53,10 +54,13 @@ def run(
         float, typer.Option("--tile", metavar="MS", help="What is taken out at a time, 40 to 120 ms.")
     ] = 80.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
-    model: shared.Model = "mini",
+    model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
+    text_model: shared.TextModel = None,
     embeddings: shared.Embeddings = None,
+    allow_numpy_scalars: shared.AllowNumpyScalars = False,
     device: shared.Device = "auto",
+    offline: shared.Offline = False,
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
     fs: shared.Fs = None,
@@ -89,7 +93,6 @@ def run(
     from ecgcam.evidence.journal import Journal
     from ecgcam.evidence.truths import find_truth
     from ecgcam.explanation import SCALES
-    from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts
     from ecgcam.records import parse_lead_names
     from ecgcam.settings import Settings
@@ -101,8 +104,9 @@ def run(
     for room in rooms:
         shared.check_choice("--what", room, ROOMS)
     check_tile(tile)
-    shared.check_model_flags(device, checkpoint, embeddings)
-    spec = load_spec(model)
+    chosen = Chosen(model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars)
+    chosen.check()
+    spec = chosen.spec
     named = list(METHODS) if methods == "all" else _listed("--methods", methods)
     fills: list[str | None] = [None] if masks is None else [*_listed("--masks", masks)]
     for name in named:
@@ -121,14 +125,13 @@ def run(
         reading.check(items[0], spec.input)
     asked = {
         "texts": prompts, "methods": named, "masks": fills, "what": rooms, "scale": scale, "tile_ms": tile, "seed": seed,
-        "model": model, "start": start, "seconds": seconds,
+        "model": spec.name, "start": start, "seconds": seconds,
     }  # fmt: skip
     journal = Journal(out, asked, resume)
 
     from ecgcam.evidence.evaluation import Plan, Trial, evaluate_window, mean_rows
-    from ecgcam.models.load import load_model
 
-    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
+    loaded = chosen.loaded
     trials = [Trial(name, fill) for fill in fills for name in named]
     plan = Plan(tuple(rooms), scale, tile)
     told: set[str] = set()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ecgcam.cli import cmd_report
 from ecgcam.cli import options as shared
+from ecgcam.cli.chosen import Chosen, best_prompts, compare_with, like_prompts, one_kind, the_one
 from ecgcam.cli.console import set_up_logging
 from ecgcam.cli.explain_report import Report
 from ecgcam.errors import EcgcamError
@@ -24,6 +25,34 @@ def run(
         typer.Option("--text", "-t", metavar="TEXT", help="A prompt; may be repeated.", show_default=False),
     ] = None,
     text_file: shared.TextFile = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="INDEX|LABEL",
+            help="Explain an output of a classifier, its logit, in place of a text; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="RECORD",
+            help="Explain the similarity to another recording, in place of a text; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            metavar="K",
+            min=1,
+            help="Of one recording, only the K prompts that score best; of the vocabulary, where no prompt is given.",
+            show_default=False,
+        ),
+    ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,10 +103,13 @@ def run(
         typer.Option("--smooth", metavar="MS", help="Its width: full width at half maximum, or window; 0 for none."),
     ] = 40.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
-    model: shared.Model = "mini",
+    model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
+    text_model: shared.TextModel = None,
     embeddings: shared.Embeddings = None,
+    allow_numpy_scalars: shared.AllowNumpyScalars = False,
     device: shared.Device = "auto",
+    offline: shared.Offline = False,
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
     all_windows: Annotated[
@@ -149,20 +181,27 @@ def run(
     from ecgcam.batch.work import plan
     from ecgcam.batch.worklist import parse_shard
     from ecgcam.files import check_writable
-    from ecgcam.models.spec import load_spec
-    from ecgcam.prompts import clean_texts
+    from ecgcam.prompts import clean_texts, vocabulary_prompts
     from ecgcam.records import parse_lead_names
     from ecgcam.settings import Settings
 
     set_up_logging(quiet)
     # Everything that can be wrong is looked at before torch is imported and before anything is written.
-    prompts = clean_texts(shared.read_prompts(text or [], text_file))
+    asked = shared.read_prompts(text or [], text_file)
+    one_kind(asked, target, like, top)
+    alike = like_prompts(like or [])
+    if top is not None and not asked:
+        asked = vocabulary_prompts()
+    prompts = clean_texts(target or list(alike) or asked)
     shared.check_choice("--scale", scale, SCALES)
     shared.check_choice("--layout", layout, LAYOUTS)
-    shared.check_model_flags(device, checkpoint, embeddings)
+    chosen = Chosen(
+        model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars, layer, targets=bool(target)
+    )
+    chosen.check()
     if report_too and no_npz:
         raise EcgcamError("--report and --no-npz: the report is made of the arrays; leave one of the two out")
-    spec = load_spec(model)
+    spec = chosen.spec
     settings = Settings(
         method=method,
         options=read_pairs(set_options or []),
@@ -180,6 +219,10 @@ def run(
     reading = Reading(fs, names, start, seconds, all_windows, hop)
     reading.check_flags()
     shared.check_choice("--engine", engine, ("local", "ray"))
+    if engine == "ray":
+        chosen.check_elsewhere(alike)
+    if top is not None:
+        prompts = best_prompts(chosen.loaded, the_one(records), prompts, top, reading)
     part = None if shard is None else parse_shard(shard)
     packs = None if pack is None else Packs(out, pack, part)
     report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=all_windows)
@@ -197,13 +240,11 @@ def run(
     with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
         from ecgcam.batch.local import Output, flush_denormals, run_explain
         from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
-        from ecgcam.models.load import load_model
 
         flush_denormals()
-        model_arguments: dict[str, Any] = {
-            "name_or_file": model, "checkpoint": checkpoint, "embeddings": embeddings, "device": device
-        }  # fmt: skip
-        loaded = load_model(**model_arguments)
+        loaded = chosen.loaded
+        if alike:
+            compare_with(loaded, alike, reading)
         if resume:
             refuse_other_settings(work.done, settings_of(settings, loaded.spec, loaded.checkpoint_sha256))
         if packs is not None:
@@ -216,7 +257,7 @@ def run(
             from ecgcam.batch.ray import run_with_ray
 
             run = run_with_ray(
-                work.items, prompts, model_arguments, reading, settings, output,
+                work.items, prompts, chosen.arguments, reading, settings, output,
                 report.failed, report.finished, jobs, work.done.keys(),
             )  # fmt: skip
         else:

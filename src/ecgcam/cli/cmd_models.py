@@ -1,14 +1,15 @@
-"""`ecgcam models list` and `ecgcam models show`."""
+"""`ecgcam models list`, `show` and `check`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import print_json, say
+from ecgcam.cli.console import complain, print_json, say
 from ecgcam.cli.tables import print_rows
 
 if TYPE_CHECKING:
@@ -72,6 +73,48 @@ def show_model(
         say(f"{key + ':':<9} {value}")
     for question in spec.open:
         say(f"open:     {question}")
+
+
+@app.command("check")
+def check_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights.", show_default=False)],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME|FILE.toml", help="Against this model file alone.", show_default=False),
+    ] = None,
+    allow_numpy_scalars: shared.AllowNumpyScalars = False,
+    as_json: shared.AsJson = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app)
+) -> None:
+    """Say what a checkpoint is, which model file fits it, and how far the usual mistakes would move its answers.
+
+    Exit code 2 when no model file fits.
+    """
+    from ecgcam.inspection import inspect_checkpoint
+
+    found = inspect_checkpoint(checkpoint, model, allow_numpy_scalars)
+    best = found.fits[0]
+    if as_json:
+        print_json({
+            "checkpoint": str(checkpoint), "tensors": found.tensors, "parameters": found.parameters,
+            "model": best.spec.name if best.whole else None, "nearest": best.spec.name, "share": round(best.share, 4),
+            "problem": best.problem, **found.facts,
+        })  # fmt: skip
+    else:
+        say(f"{checkpoint}: {found.tensors} tensors, {found.parameters:,} numbers")
+        for fit in [fit for fit in found.fits if fit.whole] or found.fits[:3]:
+            said = "fits" if fit.whole else f"{100 * fit.share:.0f} % of its keys are there; {fit.problem}"
+            say(f"{fit.spec.name}: {said}")
+        for name, value in found.facts.items():
+            if name != "mistakes":
+                say(f"  {name}: {value}")
+        for name, moved in found.facts.get("mistakes", {}).items():
+            say(f"  {name}: moves the embedding by {moved:.4f} (1 - cosine)")
+        for question in best.spec.open if best.whole else ():
+            say(f"  open: {question}")
+    if not best.whole:
+        complain(f"{checkpoint}: no model file fits; docs/own-model.md brings in any model")
+        raise typer.Exit(2)
 
 
 def _show_layers(spec: ModelSpec, as_json: bool) -> None:

@@ -7,16 +7,20 @@ import sys
 import typer
 
 from ecgcam.cli import options as shared
+from ecgcam.cli.chosen import Chosen
 from ecgcam.cli.console import complain, print_json, progress, say, set_up_logging
 
 
 def run(
     records: shared.Records,
     text_file: shared.TextFile = None,
-    model: shared.Model = "mini",
+    model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
+    text_model: shared.TextModel = None,
     embeddings: shared.Embeddings = None,
+    allow_numpy_scalars: shared.AllowNumpyScalars = False,
     device: shared.Device = "auto",
+    offline: shared.Offline = False,
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
     fs: shared.Fs = None,
@@ -28,14 +32,14 @@ def run(
     """Rank prompts by their similarity to each recording (without --text-file: the bundled vocabulary)."""
     from ecgcam.batch.reading import Reading
     from ecgcam.batch.worklist import Failure, find_recordings
-    from ecgcam.models.spec import load_spec
     from ecgcam.prompts import clean_texts, vocabulary_prompts
     from ecgcam.records import parse_lead_names
 
     set_up_logging(quiet)
     prompts = clean_texts(shared.read_prompts([], text_file) or vocabulary_prompts())
-    shared.check_model_flags(device, checkpoint, embeddings)
-    spec = load_spec(model)
+    chosen = Chosen(model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars)
+    chosen.check()
+    spec = chosen.spec
     names = None if lead_names is None else parse_lead_names(lead_names)
     reading = Reading(fs=fs, lead_names=names, start=start, seconds=seconds)
     reading.check_flags()
@@ -44,10 +48,9 @@ def run(
         reading.check(items[0], spec.input)
 
     from ecgcam.batch.local import run_score
-    from ecgcam.models.load import load_model
 
     failures: list[Failure] = []
-    loaded = load_model(model, checkpoint, embeddings=embeddings, device=device)
+    loaded = chosen.loaded
     with progress(len(items), "scoring", quiet) as step:
 
         def failed(failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,27 @@ TextFile = Annotated[
     Path | None, typer.Option("--text-file", metavar="FILE", help="Prompts, one a line.", show_default=False)
 ]
 Model = Annotated[
-    str, typer.Option("--model", metavar="NAME|FILE.toml", help="A name of `ecgcam models list`, or a model file.")
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE.toml|package.module:function",
+        help="A name of `ecgcam models list`, a model file, or your own code, which runs. [default: the checkpoint's, or mini]",
+        show_default=False,
+    ),
+]
+TextModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--text-model",
+        metavar="DIR",
+        help="The published text tower's configuration and tokenizer. [default: from the hub]",
+        show_default=False,
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+AllowNumpyScalars = Annotated[
+    bool,
+    typer.Option("--allow-numpy-scalars", help="Let NumPy's scalars into a checkpoint, and nothing else but tensors."),
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option("--checkpoint", metavar="FILE", help="The model's weights.", show_default=False)
@@ -72,6 +93,11 @@ Waves = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Results as JSON, one object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="A full traceback on errors.")]
+
+
+def note(text: str) -> None:
+    """Tell a note on stderr, as the library does."""
+    logging.getLogger("ecgcam").info(text)
 
 
 DEVICES = ("auto", "cpu", "cuda")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays, one_line
 
 # What training frameworks put around a state dict: our own names first, then Lightning's and fairseq's.
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "ecg_model", "net", "network", "weights")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "ecg_model", "net", "network", "weights")
 # What they put before every key of it.
 _PREFIXES = ("module.", "_orig_mod.")
 
@@ -47,7 +48,9 @@ def read_state(path: Path, allow_numpy_scalars: bool = False) -> dict[str, Tenso
         if not isinstance(arrays, dict):
             raise EcgcamError(f"{path}: holds no state dict (one array alone)")
         return {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "fiub"}
-    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path, allow_numpy_scalars)
+    content = (
+        _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path, allow_numpy_scalars)
+    )
     content = _unwrapped(content)
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise EcgcamError(f"{path}: holds no state dict (a dictionary of tensors)")
@@ -71,7 +74,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
     allowed = _numpy_scalars() if allow_numpy_scalars else []
     try:
-        with torch.serialization.safe_globals(allowed):
+        # Torch warns of pickles that it did not write; what comes of them is told below.
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's own message tells how to switch the protection off; only the object that it met is worth passing on.
@@ -87,7 +92,7 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What a pickled NumPy scalar is made of, under the names of NumPy 1 and 2; a scalar is bytes and a dtype, and runs nothing."""
+    """What a pickled NumPy scalar is made of, by the names of NumPy 1 and 2: bytes and a dtype, which run nothing."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
     return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]

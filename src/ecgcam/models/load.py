@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -72,6 +73,7 @@ def load_model(
     device: str = "auto",
     *,
     embeddings: str | Path | None = None,
+    targets: bool = False,
     offline: bool = False,
     allow_numpy_scalars: bool = False,
 ) -> EcgTextModel:
@@ -93,6 +95,8 @@ def load_model(
         ``"auto"`` (CUDA if there is one), ``"cpu"`` or ``"cuda"``.
     embeddings : path, optional
         A table of prompts, an ``.npz`` file with `texts`, `features` and `tower` (see `ecgcam.models.text.table`).
+    targets : bool
+        Prompts are outputs of the network, by number or by the model file's labels; the score is the output itself.
     offline : bool
         Nothing is downloaded.
     allow_numpy_scalars : bool
@@ -111,7 +115,11 @@ def load_model(
     state = network.adapt_state(whole, path) if isinstance(network, AdaptsState) else whole
     load_into(network, state, path, spec.name)
     folder = None if text_model is None else Path(text_model)
-    text = _text_side(spec, network, table, whole, folder, offline)
+    if targets:
+        spec = replace(spec, similarity="dot")
+        text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name)
+    else:
+        text = _text_side(spec, network, table, whole, folder, offline)
     return EcgTextModel(spec, network, text, sha256_of(path), choose_device(device))
 
 
@@ -175,14 +183,20 @@ def _text_side(
         raise EcgcamError(f"--text-model {folder}: {spec.name} takes no published text tower")
     if table is None and spec.text == "table":
         return NoText(spec.name)
-    with torch.no_grad():
-        silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
-        joint_width = int(network.eval()(silence).shape[-1])
+    joint_width = _joint_width(spec, network)
     if table is None:
         return TargetEncoder(joint_width, spec.labels, spec.name)
     if not isinstance(network, ProjectsText):
         return TableEncoder(table, joint_width, model=spec.name)
-    return TableEncoder(table, joint_width, network.text_width, _projection(network), model=spec.name, tower=spec.text_model)
+    return TableEncoder(
+        table, joint_width, network.text_width, _projection(network), model=spec.name, tower=spec.text_model
+    )
+
+
+def _joint_width(spec: ModelSpec, network: nn.Module) -> int:
+    with torch.no_grad():
+        silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
+        return int(network.eval()(silence).shape[-1])
 
 
 def _projection(network: ProjectsText) -> Callable[[Tensor], Tensor]:

@@ -52,7 +52,11 @@ class PublishedTower:
             config = transformers.AutoConfig.from_pretrained(source, local_files_only=offline)
             self._network = self._build(transformers, config, weights, offline)
         except (OSError, ValueError) as error:
-            where = "is not on this machine, and --offline forbids a download" if offline else f"cannot be had ({one_line(error)})"
+            where = (
+                "is not on this machine, and --offline forbids a download"
+                if offline
+                else f"cannot be had ({one_line(error)})"
+            )
             raise EcgcamError(f"{source}: the text tower {where}; give its folder with --text-model DIR") from error
         self._network.eval().requires_grad_(False)
         self._features: dict[str, Tensor] = {}
@@ -75,7 +79,9 @@ class PublishedTower:
                 f"{self.source}: the text tower's weights in the checkpoint do not fit its configuration "
                 f"({', '.join([*missing, *misshapen][:3])}); give the folder of the tower it was trained with, --text-model DIR"
             )
-        network.load_state_dict({key: weights[key].to(wanted[key].dtype) for key in wanted if key in weights}, strict=False)
+        network.load_state_dict(
+            {key: weights[key].to(wanted[key].dtype) for key in wanted if key in weights}, strict=False
+        )
         return network
 
     def features(self, texts: Sequence[str], batch: int = 16) -> Tensor:
@@ -138,10 +144,18 @@ class PublishedEncoder:
         return []
 
 
-def tower_for(source: str, spec: TowerSpec, state: dict[str, Tensor], folder: Path | None, offline: bool) -> PublishedTower:
+def tower_for(
+    source: str, spec: TowerSpec, state: dict[str, Tensor], folder: Path | None, offline: bool
+) -> PublishedTower:
     """Return a model's text tower: from a local folder, else from the hub; its weights from the checkpoint where it has them."""
-    inside = {key.removeprefix(spec.weights): value for key, value in state.items() if spec.weights and key.startswith(spec.weights)}
+    inside = {
+        key.removeprefix(spec.weights): value
+        for key, value in state.items()
+        if spec.weights and key.startswith(spec.weights)
+    }
     if folder is not None and not folder.is_dir():
-        raise EcgcamError(f"{folder}: no such folder; --text-model takes one with a tower's configuration and tokenizer")
+        raise EcgcamError(
+            f"{folder}: no such folder; --text-model takes one with a tower's configuration and tokenizer"
+        )
     name = source if folder is None else str(folder)
     return PublishedTower(name, spec, inside or None, offline)

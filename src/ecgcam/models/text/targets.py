@@ -59,7 +59,9 @@ class TargetEncoder:
         """Say so where an output has no name here."""
         if self._labels or not text.isdecimal():
             return []
-        return [f"output {text} of {self.model} has no name in its model file; look it up where the weights are published"]
+        return [
+            f"output {text} of {self.model} has no name in its model file; look it up where the weights are published"
+        ]
 
 
 class LikenessEncoder:
@@ -72,7 +74,9 @@ class LikenessEncoder:
         """Return (P, D)."""
         for text in texts:
             if text not in self._embedded:
-                raise EcgcamError(f"{text!r}: with --like, only recordings are compared; there is no text to hold against them")
+                raise EcgcamError(
+                    f"{text!r}: with --like, only recordings are compared; there is no text to hold against them"
+                )
         return torch.stack([self._embedded[text] for text in texts])
 
     def has(self, text: str) -> bool:

@@ -15,7 +15,7 @@ from ecgcam.models.spec import ModelSpec, load_spec, model_names
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a checkpoint fits a model file: `share` of the network's keys are there in their shape; `problem` says the rest."""
+    """How well a checkpoint fits a model file: `share` of its keys are there, `problem` says the rest."""
 
     spec: ModelSpec
     share: float
@@ -29,7 +29,7 @@ class Fit:
 
 def fits(state: dict[str, Tensor], source: Path) -> list[Fit]:
     """Return how a checkpoint fits every model file that ecgcam brings, the best first. Networks are built without memory."""
-    found = [_fit(load_spec(name), state, source) for name in model_names()]
+    found = [fit_to(load_spec(name), state, source) for name in model_names()]
     return sorted(found, key=lambda fit: (not fit.whole, -fit.share))
 
 
@@ -53,7 +53,8 @@ def recognise(path: Path, allow_numpy_scalars: bool = False) -> ModelSpec:
     return ranked[0].spec
 
 
-def _fit(spec: ModelSpec, state: dict[str, Tensor], source: Path) -> Fit:
+def fit_to(spec: ModelSpec, state: dict[str, Tensor], source: Path) -> Fit:
+    """Return how a checkpoint fits one model file."""
     network = build_network(spec)
     if isinstance(network, AdaptsState):
         try:

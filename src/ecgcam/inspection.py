@@ -1,0 +1,118 @@
+"""What a checkpoint is, and what the usual mistakes of preprocessing do to it: facts for `ecgcam models check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecgcam.attribution.hooks import capture
+from ecgcam.errors import EcgcamError
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.checkpoint import read_state
+from ecgcam.models.load import load_model
+from ecgcam.models.recognition import Fit, fit_to, fits
+from ecgcam.models.spec import InputSpec, load_spec, windows_of
+from ecgcam.records import Record
+from ecgcam.records.simulator import simulate
+
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes
+    ----------
+    tensors, parameters : int
+        How many the file holds.
+    fits : list of Fit
+        Every model file, the best first.
+    facts : dict
+        Of the model file that fits: shape of the embedding of a simulated recording, whether gradients reach the target layer,
+        and how far each usual mistake moves the embedding (1 - cosine). Empty where none fits.
+    """
+
+    tensors: int
+    parameters: int
+    fits: list[Fit]
+    facts: dict[str, Any]
+
+
+def inspect_checkpoint(path: Path, model: str | None, allow_numpy_scalars: bool = False) -> Inspection:
+    """Look at a checkpoint: with `model`, as that model file's; otherwise as the one that fits.
+
+    Raises
+    ------
+    EcgcamError
+        If it cannot be read.
+    """
+    state = read_state(path, allow_numpy_scalars)
+    ranked = fits(state, path)
+    if model is not None:
+        wanted = load_spec(model).name
+        ranked = [fit for fit in ranked if fit.spec.name == wanted] or [fit_to(load_spec(model), state, path)]
+    count = sum(value.numel() for value in state.values())
+    whole = [fit for fit in ranked if fit.whole]
+    facts = {}
+    if len(whole) == 1:
+        loaded = load_model(model or whole[0].spec.name, path, device="cpu", allow_numpy_scalars=allow_numpy_scalars)
+        facts = _facts(loaded)
+    return Inspection(len(state), count, ranked, facts)
+
+
+def _facts(model: EcgTextModel) -> dict[str, Any]:
+    known = simulate("normal", SEED)
+    record = Record("simulated", known.signal, known.fs, known.leads)
+    x = _seen(record, model.input)
+    embedded = _embed(model, x)
+    mistakes = {
+        "aVL and aVF exchanged": _seen(_swapped(record), model.input),
+        "leads in reverse order": x.flip(0),
+        "microvolts taken for millivolts": _seen(replace(record, signal=record.signal * 1000), model.input),
+        "half the rate taken for the rate": _seen(replace(record, fs=record.fs * 2), model.input),
+        "no normalisation": _seen(record, replace(model.input, normalisation="none")),
+    }
+    return {
+        "embedding": list(embedded.shape),
+        "finite": bool(embedded.isfinite().all()),
+        "gradients reach the target layer": _reached(model, x),
+        "mistakes": {name: _moved(embedded, _embed(model, wrong)) for name, wrong in mistakes.items()},
+    }
+
+
+def _seen(record: Record, spec: InputSpec) -> Tensor:
+    window = next(windows_of(record, spec))
+    offset, scale = spec.constants(window)
+    return torch.from_numpy(((spec.arrange(window) - offset) * scale).astype(np.float32))
+
+
+def _swapped(record: Record) -> Record:
+    rows = {lead: row for row, lead in enumerate(record.leads)}
+    order = list(range(len(record.leads)))
+    order[rows["aVL"]], order[rows["aVF"]] = rows["aVF"], rows["aVL"]
+    return replace(record, signal=record.signal[order])
+
+
+def _embed(model: EcgTextModel, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model.encode_signal(x[None])[0]
+
+
+def _moved(one: Tensor, other: Tensor) -> float:
+    return round(float(1 - torch.nn.functional.cosine_similarity(one, other, dim=0)), 6)
+
+
+def _reached(model: EcgTextModel, x: Tensor) -> str:
+    """Whether a gradient of the embedding arrives at the target layer: "yes", or why not."""
+    direction = torch.linspace(-1, 1, _embed(model, x).shape[0])[None]
+    try:
+        capture(model, x[None], direction)
+    except EcgcamError as error:
+        return f"no: {error}"
+    return "yes"
