@@ -57,7 +57,9 @@ class PublishedTower:
                 if offline
                 else f"cannot be had ({one_line(error)})"
             )
-            raise EcgcamError(f"{source}: the text tower {where}; give its folder with --text-model DIR") from error
+            raise EcgcamError(
+                f"{source}: the text tower {where}; give its folder with --text-model DIR, or a table with --embeddings"
+            ) from error
         self._network.eval().requires_grad_(False)
         self._features: dict[str, Tensor] = {}
 

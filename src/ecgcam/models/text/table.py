@@ -162,7 +162,7 @@ class NoText:
         """Refuse, and say what is needed."""
         said = f"--text {texts[0]!r}: " if texts else ""
         raise EcgcamError(
-            f"{said}prompts for {self.model} need --embeddings FILE.npz for now: a table with the keys {', '.join(KEYS)}"
+            f"{said}prompts for {self.model} need --embeddings FILE.npz: a table with the keys {', '.join(KEYS)}"
         )
 
     def has(self, text: str) -> bool:  # noqa: ARG002
