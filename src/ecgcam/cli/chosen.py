@@ -81,9 +81,7 @@ class Chosen:
     def check_elsewhere(self, alike: Mapping[str, Path]) -> None:
         """Raise `EcgcamError` if another process could not load the same model and prompts by name."""
         if self.own:
-            raise EcgcamError(
-                f"--engine ray: --model {self.model} is code of this machine, which workers lack; use --engine local"
-            )
+            raise EcgcamError(f"--engine ray: --model {self.model} is code that workers lack; use --engine local")
         if alike:
             raise EcgcamError("--engine ray: --like compares with a recording of this machine; use --engine local")
 
