@@ -39,10 +39,10 @@ grad-cam++ keeps the positive ones of the same weights, reweighted, and layer-ca
 
 ## Signs of eigenvectors
 
-An eigenvector has no sign of its own, so eigen-cam, eigen-grad-cam, grad-cam-eigen and kpca-cam take the sign with which their
-cells correlate with h = sum_c G_ck A_ck (hires-cam): the map is high where the score is raised. Without any correlation (one
-cell, constant cells) the sign is that of sum_k cells_k h_k; without that either (no gradient), nothing says which sign is
-right, and the cells are 0.
+An eigenvector has no sign of its own, so eigen-cam, eigen-grad-cam, grad-cam-eigen, seg-eigen-cam and kpca-cam take the sign
+with which their cells correlate with h = sum_c G_ck A_ck (hires-cam): the map is high where the score is raised. Without any
+correlation (one cell, constant cells) the sign is that of sum_k cells_k h_k; without that either (no gradient), nothing says
+which sign is right, and the cells are 0.
 
 ## Other programs
 
@@ -63,6 +63,8 @@ difference over largest value:
 | grad-cam-eigen | | 2e-7, but for the sign |
 | kpca-cam | | 6e-7 (sigmoid), 4e-7 (rbf, linear), but for the sign |
 | fem | | differs (4) |
+| shapley-cam | | 2e-7 |
+| seg-eigen-cam | | 2e-7, but for the sign (the larger of max and -min there) |
 
 1. torchcam divides a copy in place, so the division by 2 G^2 + G^3 sum A has no effect and its weights are sum_k G_ck^2
    relu(G_ck); with that formula the difference is 0.
@@ -118,11 +120,11 @@ captum 0.9.0:
 ## Left out
 
 - *occlusion* of waves or beats needs to know where they are, and waits for a delineator.
-- *cam* (Zhou et al. 2016) needs a linear classifier on the mean of the target layer. Where a score is that, it is grad-cam
-  times the number of cells; the models here read their cells through further layers, a cosine or attention, and it is not
-  defined.
-- *shapley-cam* (Cai 2025) takes half a product of the score's Hessian with A off the gradient. That is a second backward pass
-  through the network, which activations and gradients alone do not give.
+- *refine-cam* (Domeniconi et al. 2026): pytorch-grad-cam multiplies the maps of grad-cam++ at several layers, sample by sample.
+  Here `--layer A,B` averages the maps of any CAM method on the cells of the finest layer, each layer's cells where they lie; the
+  product, which drops whatever one layer does not show, is not built.
+- *deep feature factorization* (Collins et al. 2018) is not built: it gives one map for each factor of the activations, and no
+  prompt chooses among them.
 """
 
 

@@ -29,12 +29,13 @@ from ecgcam.records.simulator import simulate
 
 Floats = npt.NDArray[np.float64]
 CAMS = [name for name, method in METHODS.items() if method.family == "cam" and not method.contrast]
-EIGEN = ["eigen-cam", "eigen-grad-cam", "grad-cam-eigen", "kpca-cam"]
+EIGEN = ["eigen-cam", "eigen-grad-cam", "grad-cam-eigen", "seg-eigen-cam", "kpca-cam"]
 # Each method with its defaults, and those with options with others too.
 CASES: list[tuple[str, dict[str, object]]] = [
     *((name, {}) for name in CAMS),
     ("eigen-cam", {"centre": True}),
     ("eigen-grad-cam", {"centre": False}),
+    ("seg-eigen-cam", {"centre": False}),
     ("kpca-cam", {"kernel": "rbf", "gamma": 0.3}),
     ("kpca-cam", {"kernel": "linear"}),
     ("fem", {"k": 0.5}),
@@ -101,6 +102,13 @@ def slow_eigen(A: Floats, G: Floats, centre: bool = False, gradient: bool = Fals
     return slow_sign(slow_weighted(list(left[:, 0]), X), A, G)
 
 
+def slow_seg_eigen(A: Floats, G: Floats, centre: bool = True) -> Floats:
+    X = np.array([[abs(g) * a for a, g in zip(row, slopes, strict=True)] for row, slopes in zip(A, G, strict=True)])
+    X = slow_centred(X) if centre else X
+    left, _, _ = np.linalg.svd(X)
+    return slow_sign(slow_weighted(list(left[:, 0]), X), A, G)
+
+
 def slow_smoothed(A: Floats, G: Floats) -> Floats:
     X = slow_centred(np.array([[sum(g) / len(g) * value for value in a] for a, g in zip(A, G, strict=True)]))
     left, _, _ = np.linalg.svd(X)
@@ -148,6 +156,7 @@ SLOW: dict[str, Callable[..., Floats]] = {
     "eigen-cam": slow_eigen,
     "eigen-grad-cam": lambda A, G, centre=True: slow_eigen(A, G, centre, gradient=True),
     "grad-cam-eigen": slow_smoothed,
+    "seg-eigen-cam": slow_seg_eigen,
     "kpca-cam": slow_kpca,
     "fem": slow_fem,
     "random-cam": slow_random,

@@ -13,9 +13,17 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam_plus_plus
-from ecgcam.attribution.hooks import capture, without_channel
+from ecgcam.attribution.hooks import activations_of, capture, without_channel
 from ecgcam.attribution.problem import Problem
-from ecgcam.attribution.rerun import ablation_cam, is_cam, score_cam, smooth_grad_cam_pp, ss_cam
+from ecgcam.attribution.rerun import (
+    ablation_cam,
+    class_activation,
+    is_cam,
+    score_cam,
+    shapley_cam,
+    smooth_grad_cam_pp,
+    ss_cam,
+)
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
@@ -28,6 +36,7 @@ METHODS: list[tuple[Method, dict[str, Any]]] = [
     (is_cam, {"steps": 3}),
     (ablation_cam, {}),
     (smooth_grad_cam_pp, {"draws": 3, "noise": 0.5}),
+    (shapley_cam, {}),
 ]
 each_method = pytest.mark.parametrize(("method", "options"), METHODS, ids=lambda value: getattr(value, "__name__", ""))
 
@@ -104,6 +113,83 @@ def test_smooth_grad_cam_pp_on_paper() -> None:
     for noise in (0.0, 0.7):
         got = smooth_grad_cam_pp(*line((1, 1)), draws=2, noise=noise)
         torch.testing.assert_close(got, torch.tensor([[1.4, 4.2]]))
+
+
+class Square(Line):
+    """As Line, but the embedding is half the squared sums over time: d e_c / d f_ck = the sum S_c."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * self.features(x).sum(-1) ** 2
+
+
+def test_shapley_cam_on_paper() -> None:
+    # S = (8, -4) is the gradient; every entry of H within a channel is 1, so H A = S too: w = S - S / 2 = (4, -2).
+    # Text (1, 1): 4 (2, 6) - 2 (-1, -3) = (10, 30).
+    problem, alone = line((1, 1))
+    square = toy_model(Square(), {"features": SAMPLES}, leads=("I",), samples=2)
+    torch.testing.assert_close(shapley_cam(replace(problem, model=square), alone), torch.tensor([[10.0, 30.0]]))
+    # Where the score is linear in A there is no curvature, and it is grad-cam: weights 1 and 1.
+    torch.testing.assert_close(shapley_cam(problem, alone), torch.tensor([[1.0, 3.0]]))
+
+
+def test_shapley_cam_is_the_gradient_less_half_the_whole_hessian_along_the_activations() -> None:
+    problem, alone = small()
+    model = problem.model
+    got = shapley_cam(problem, alone)
+    for i, signal in enumerate(alone):
+        A = activations_of(model, signal[None])
+
+        def score_of(layer: Tensor, x: Tensor = signal[None]) -> Tensor:
+            handle = model.network.features.register_forward_hook(lambda *_: layer)
+            try:
+                return (model.encode_signal(x) @ problem.text).sum()
+            finally:
+                handle.remove()
+
+        G = torch.autograd.functional.jacobian(score_of, A)[0]
+        H = torch.autograd.functional.hessian(score_of, A).reshape(A.numel(), A.numel())
+        w = (G - (H @ A.flatten()).reshape(G.shape) / 2).mean(dim=-1)
+        torch.testing.assert_close(got[i], (w[:, None] * A[0]).sum(0), rtol=1e-4, atol=1e-6)
+
+
+class Mean(Line):
+    """A linear head on the mean over cells: e = M mean_k f + (0, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x).mean(-1) @ torch.tensor([[3.0, 0.0], [1.0, 2.0]]) + torch.tensor([0.0, 1.0])
+
+
+def test_cam_on_paper() -> None:
+    # f means (4, -2): e = (12 - 2, -4 + 1) = (10, -3). Text (1, 0): w = (3, 1), cells 3 (2, 6) + (-1, -3) = (5, 15), mean 10.
+    problem, alone = line((1, 0))
+    model = toy_model(Mean(), {"features": SAMPLES}, leads=("I",), samples=2)
+    torch.testing.assert_close(class_activation(replace(problem, model=model), alone), torch.tensor([[5.0, 15.0]]))
+    # Of a cosine, all over the length of e.
+    cosine = toy_model(Mean(), {"features": SAMPLES}, leads=("I",), samples=2, similarity="cosine")
+    want = torch.tensor([[5.0, 15.0]]) / 109**0.5
+    torch.testing.assert_close(class_activation(replace(problem, model=cosine), alone), want)
+
+
+class Bent(Mean):
+    """The mean, and then something that is not linear."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+class Weighed(Line):
+    """A linear head, but not on the mean."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.features(x) * torch.tensor([1.0, 2.0])).sum(-1)
+
+
+@pytest.mark.parametrize("network", [Bent, Weighed, Square])
+def test_cam_is_refused_where_the_head_is_not_linear_or_reads_no_mean(network: type[nn.Module]) -> None:
+    problem, alone = line((1, 1))
+    model = toy_model(network(), {"features": SAMPLES}, leads=("I",), samples=2)
+    with pytest.raises(EcgcamError, match="--method cam: defined only where a linear head reads the mean"):
+        class_activation(replace(problem, model=model), alone)
 
 
 class Small(nn.Module):
@@ -306,7 +392,7 @@ def test_a_lead_does_not_depend_on_the_others(method: Method, options: dict[str,
 def test_prompts_of_one_window_share_its_passes(method: Method, options: dict[str, Any]) -> None:
     problem, alone = small()
     other = replace(problem, text=-problem.text.flip(0), report={})
-    if method is not smooth_grad_cam_pp:
+    if method not in (smooth_grad_cam_pp, shapley_cam):  # whose prompts each have their own graph
         assert other.shared is problem.shared
         method(problem, alone, **options)
         runs: list[int] = []
@@ -362,6 +448,7 @@ def test_nothing_is_left_behind(method: Method, options: dict[str, Any], fails: 
 
     network = Failing()
     problem, alone = small(network=network)
+    problem = replace(problem, batch=1)  # so that every method runs the network more than once
     network.train()
     network.features.eval()
     before = [tensor.clone() for tensor in (problem.x, problem.fill, alone, problem.text, *network.parameters())]

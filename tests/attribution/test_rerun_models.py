@@ -23,6 +23,7 @@ SHORT: dict[str, dict[str, object]] = {
     "is-cam": {"steps": 1},
     "ablation-cam": {},
     "smooth-grad-cam++": {"draws": 2},
+    "shapley-cam": {},
     "occlusion": {"window_ms": 1000, "stride_ms": 1000},
     "lead-occlusion": {},
     "lead-shapley": {},

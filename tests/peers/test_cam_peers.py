@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.assembly import prepare
@@ -26,7 +26,7 @@ from ecgcam.settings import Settings
 
 from .conftest import Scores
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 Floats = npt.NDArray[np.floating]
 TEXT = "atrial fibrillation"
@@ -115,6 +115,7 @@ def test_the_same_as_grad_cam(
         ("eigen-cam", "EigenCAM", {"centre": True}, {}),
         ("eigen-grad-cam", "EigenGradCAM", {}, {}),
         ("grad-cam-eigen", "GradCAM", {}, {"smooth": True}),
+        ("seg-eigen-cam", "SegEigenCAM", {}, {}),
         ("kpca-cam", "KPCA_CAM", {}, {}),
         ("kpca-cam", "KPCA_CAM", {"kernel": "rbf", "gamma": 0.05}, {"kernel": "rbf", "gamma": 0.05}),
         ("kpca-cam", "KPCA_CAM", {"kernel": "linear"}, {"kernel": "linear"}),
@@ -133,6 +134,36 @@ def test_the_same_as_grad_cam_but_for_the_sign(
     got, want = ours(name, **options), by_grad_cam(pytorch_grad_cam, theirs, model, alone, **how)
     signs = np.sign((got * want).sum(axis=1, keepdims=True))
     assert difference(got, signs * want) <= CLOSE
+
+
+class Pictured(nn.Module):
+    """A layer whose output passes by as a picture: grad-cam's ShapleyCAM weighs activations as they are, not reshaped."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.picture = layer, nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen: Tensor = self.picture(self.layer(x)[:, :, None].clone())
+        return seen[:, :, 0]
+
+
+def test_shapley_cam_is_the_same_as_grad_cam_s(
+    ours: Callable[..., Floats], alone: Tensor, pytorch_grad_cam: Any
+) -> None:
+    fresh = ecgcam.load_model("mini", device="cpu")
+    parent, _, name = fresh.spec.layer.rpartition(".")
+    pictured = Pictured(fresh.network.get_submodule(fresh.spec.layer))
+    setattr(fresh.network.get_submodule(parent), name, pictured)
+    scores, seen = Scores(fresh, fresh.encode_text([TEXT])), []
+    with pytorch_grad_cam.ShapleyCAM(scores, [pictured.picture]) as cam:
+        inner = cam.get_cam_image
+        cam.get_cam_image = lambda *a, **k: seen.append(inner(*a, **k)) or seen[-1]
+        cam(alone[:, :, None], [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(0)] * len(alone))
+    want = seen[0].detach().numpy() if isinstance(seen[0], Tensor) else np.asarray(seen[0])
+    got = ours("shapley-cam")
+    assert difference(got, want[:, 0]) <= CLOSE
+    assert difference(got, ours("grad-cam")) > 0.01
 
 
 def test_eigen_cam_of_the_paper_is_not_centred(

@@ -25,7 +25,7 @@ from ecgcam.settings import Settings
 
 from .conftest import imported
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 CLOSE = 1e-4
 DRAWS, NOISE = 4, 0.5

@@ -31,7 +31,7 @@ from ecgcam.settings import Settings
 
 from .conftest import Scores, imported
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
 Floats = npt.NDArray[np.floating]
 LEADS = (6, 8, 10)

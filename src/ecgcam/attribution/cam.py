@@ -76,6 +76,14 @@ def eigen_grad_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
     return _signed(_principal(_centred(G * A) if centre else G * A), A, G)
 
 
+def seg_eigen_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
+    """X' v, v the first left singular vector of X = |G| x A less each channel's mean: Chung and Ying 2025.
+
+    Sign: see `_signed`; the paper takes the one with which the largest magnitude is positive.
+    """
+    return _signed(_principal(_centred(G.abs() * A) if centre else G.abs() * A), A, G)
+
+
 def grad_cam_eigen(A: Tensor, G: Tensor) -> Tensor:
     """X' v, v the first left singular vector of X_ck = (mean_k G_ck) A_ck less each channel's mean: eigen smoothing of Grad-CAM.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from ecgcam.attribution.cells import cells_view, moment_cells, shortest_span, to_cells
@@ -98,11 +99,7 @@ def capture(
         embeddings = model.encode_signal(x.detach())
         scores = embeddings @ texts.detach().T
         _need_one_run(outputs, path, model)
-        if not scores.requires_grad:
-            raise EcgcamError(
-                f"--layer {path}: no gradient of the score reaches it; it lies off the path to the embedding, "
-                "or the model turns gradients off (torch.no_grad)"
-            )
+        _need_gradient(scores, path)
         activations, reduced = to_cells(outputs[0].detach(), where), []
         for p in range(scores.shape[1]):
             more = p + 1 < scores.shape[1]
@@ -110,12 +107,61 @@ def capture(
             reached = reached or bool(G.any())
             with torch.no_grad():
                 reduced.append(reduce(activations, G))
-    if not reached:
-        raise EcgcamError(
-            f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
-            "class token); choose an earlier layer"
-        )
+    _need_reached(reached, path)
     return Capture(embeddings.detach(), scores.detach(), activations, reduced)
+
+
+def curvature(model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A, G and H A of the target layer, (N, C, K) each, H the score's Hessian with respect to the layer's whole output.
+
+    Parameters
+    ----------
+    model : EcgTextModel
+        Its network is left as it was.
+    x, text : Tensor, (N, L, T), (D,)
+        Signals in model space, and the prompt's embedding.
+    layer : str, optional
+        Module path; default the model's target layer.
+    """
+    module, where = model.layer(layer)
+    path = layer or model.spec.layer
+    # Fused attention has no second derivative.
+    with (
+        frozen(model.network),
+        torch.enable_grad(),
+        sdpa_kernel(SDPBackend.MATH),
+        _leaf_output(module, path) as outputs,
+    ):
+        score = (model.encode_signal(x.detach()) @ text.detach()).sum()
+        _need_one_run(outputs, path, model)
+        leaf = outputs[0]
+        _need_gradient(score, path)
+        (slope,) = torch.autograd.grad(score, leaf, create_graph=True)
+        if slope.requires_grad:
+            along = (slope * leaf.detach()).sum()
+            (product,) = torch.autograd.grad(along, leaf, allow_unused=True, materialize_grads=True)
+        else:  # the score is linear in the layer
+            product = torch.zeros_like(leaf)
+    A, G, HA = (to_cells(part.detach(), where) for part in (leaf, slope, product))
+    _need_reached(bool(G.any()), path)
+    return A, G, HA
+
+
+def unscaled_slopes(
+    model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A and d (e . t) / d A of the target layer, (N, C, K) both, and |e| (N,), e the embeddings before L2."""
+    module, where = model.layer(layer)
+    path = layer or model.spec.layer
+    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
+        embedding = model.network(x.detach())
+        _need_one_run(outputs, path, model)
+        score = (embedding @ text.detach()).sum()
+        _need_gradient(score, path)
+        (slope,) = torch.autograd.grad(score, outputs[0])
+    G = to_cells(slope, where)
+    _need_reached(bool(G.any()), path)
+    return to_cells(outputs[0].detach(), where), G, embedding.detach().norm(dim=-1)
 
 
 def activations_of(model: EcgTextModel, x: Tensor, layer: str | None = None) -> Tensor:
@@ -424,6 +470,22 @@ def _shape_of(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]]) 
         yield
     finally:
         handle.remove()
+
+
+def _need_gradient(score: Tensor, path: str) -> None:
+    if not score.requires_grad:
+        raise EcgcamError(
+            f"--layer {path}: no gradient of the score reaches it; it lies off the path to the embedding, "
+            "or the model turns gradients off (torch.no_grad)"
+        )
+
+
+def _need_reached(reached: bool, path: str) -> None:
+    if not reached:
+        raise EcgcamError(
+            f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
+            "class token); choose an earlier layer"
+        )
 
 
 def _need_one_run(outputs: list[Tensor], path: str, model: EcgTextModel) -> None:

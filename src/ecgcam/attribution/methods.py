@@ -159,6 +159,16 @@ METHODS = {
             options=(Option("centre", bool, True, _CENTRE),),
         ),
         Method(
+            name="seg-eigen-cam",
+            function="ecgcam.attribution.cam:seg_eigen_cam",
+            passes="1 F + 1 B per prompt, and an eigenproblem of the smaller of C and K per lead and prompt",
+            paper="Chung and Ying 2025 (Seg-Eigen-CAM); as the software pytorch-grad-cam sums it up",
+            formula="cells = X' v, v the first left singular vector of X = |G| x A (C x K) less each channel's mean",
+            misleads="The size of a gradient says that a channel is used, not which way: what speaks against the prompt is as "
+            f"high as what speaks for it. Made for the pixels of a segmentation; of one score per ECG it is untried. {_SIGN}",
+            options=(Option("centre", bool, True, _CENTRE),),
+        ),
+        Method(
             name="kpca-cam",
             function="ecgcam.attribution.cam:kpca_cam",
             passes="1 F + 1 B per prompt, and an eigenproblem of K x K per lead and prompt",
@@ -190,6 +200,28 @@ METHODS = {
             formula="cells_k = sum_c w_c A_ck, w_c uniform in [-1, 1], drawn once from the seed, the same for every signal",
             misleads="Always: a control. A method whose maps score no better than this one's shows the layer's responses, "
             "not the prompt's evidence.",
+        ),
+        Method(
+            name="cam",
+            function="ecgcam.attribution.rerun:class_activation",
+            family="rerun",
+            passes="(1 F + 1 B) per prompt, with three signals more",
+            paper="Zhou et al. 2016, equation 2",
+            formula="cells_k = sum_c w_c A_ck, w the weights of a linear head on mean_k A_ck, so that mean_k cells_k + b is the "
+            "score (of a cosine: w and b over the length of the signal's embedding)",
+            misleads="Refused where anything but a mean and a linear head follows the layer. Of a cosine it leaves out that a "
+            "cell also lengthens the embedding, which grad-cam counts against it.",
+        ),
+        Method(
+            name="shapley-cam",
+            function="ecgcam.attribution.rerun:shapley_cam",
+            family="rerun",
+            passes="(1 F + 2 B) per prompt",
+            paper="Cai 2025 (ShapleyCAM)",
+            formula="cells_k = sum_c w_c A_ck, w_c = mean_k (G - H A / 2)_ck, H the Hessian of the score with respect to A",
+            misleads="The second order stands for the whole way from no activation to A, which of a cosine it does not describe: "
+            "H A / 2 is then of the size of G. ReLU has no curvature, so behind it grad-cam and this differ by the "
+            "cosine (or whatever else bends) alone. The mean over cells misleads as grad-cam's.",
         ),
         Method(
             name="score-cam",

@@ -14,14 +14,50 @@ import torch
 from torch import Tensor
 
 from ecgcam.attribution.cells import lay_on_samples, own_cells
-from ecgcam.attribution.hooks import activations_of, capture, without_channel
+from ecgcam.attribution.hooks import activations_of, capture, curvature, unscaled_slopes, without_channel
 from ecgcam.attribution.problem import Problem
+from ecgcam.errors import EcgcamError
 
 # Scores nearer to zero than this are no measure of a drop.
 _SMALL = 1e-6
 
 # A mask (m, T), and which lead, channel and draw each of its rows is for, (m,) each, to the mask that is used.
 _Change = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def shapley_cam(problem: Problem, alone: Tensor) -> Tensor:
+    """sum_c w_c A_ck, w_c = mean_k (G - H A / 2)_ck, H the Hessian of the score at the layer: Cai 2025 (ShapleyCAM).
+
+    H A is one more backward pass, along A: H itself is never formed. Class tokens and separators are part of A there.
+    """
+    parts = torch.split(alone, problem.batch)
+    slopes = [curvature(problem.model, part, problem.text, problem.layer) for part in parts]
+    return torch.cat([_combined((G - HA / 2).mean(dim=-1), A) for A, G, HA in slopes])
+
+
+def class_activation(problem: Problem, alone: Tensor) -> Tensor:
+    """sum_c w_c A_ck, w the weights of a linear head on the mean over cells: Zhou et al. 2016, equation 2.
+
+    The score before L2 is then b + mean_k sum_c w_c A_ck. Of a cosine, w and b are over the length of the signal's embedding, so
+    that the mean of the cells and b make the score. Whether the head is linear is tried: over the lead-masked signals, the
+    empty one and noise, w must be the same at every cell.
+    """
+    drawn = torch.randn(alone[:2].shape, generator=torch.Generator().manual_seed(0)).to(alone)
+    tried = torch.cat([alone, problem.fill[None], drawn])
+    slopes = [
+        unscaled_slopes(problem.model, part, problem.text, problem.layer) for part in torch.split(tried, problem.batch)
+    ]
+    A, G, length = (torch.cat(part) for part in zip(*slopes, strict=True))
+    weights = G[0, :, :1]
+    if not torch.allclose(G, weights.expand_as(G), rtol=1e-3, atol=1e-4 * float(weights.abs().max())):
+        raise EcgcamError(
+            f"--method cam: defined only where a linear head reads the mean of the layer's cells, and {problem.model.name} does "
+            f"more than that behind {problem.layer or problem.model.spec.layer}; use grad-cam, which needs no such head"
+        )
+    if problem.model.spec.similarity != "cosine":
+        length = torch.ones_like(length)
+    count = len(alone)
+    return _combined(weights[None, :, 0] * A.shape[-1] / length[:count, None], A[:count])
 
 
 def score_cam(problem: Problem, alone: Tensor, weights: str = "softmax") -> Tensor:
