@@ -15,7 +15,8 @@ HEAD = """# Methods
 
 `ecgcam explain RECORD --text TEXT --method NAME --set KEY=VALUE`, or `explain(..., method=NAME, options={KEY: VALUE})`.
 Methods with cells are asked about each lead alone, all others filled (`--mask`); those on the samples about the whole window.
-How much a lead matters is its gain, not the size of its map.
+CAM methods whose layer keeps leads apart also give maps of one whole signal (`--mask none`); a warning says how far the leads
+were mixed before the layer. How much a lead matters is its gain, not the size of its map.
 
 In the formulas, A are the activations of the target layer for one signal and G the gradient of the score with respect to them,
 both C channels x K cells; c runs over channels, k and j over cells, [ ] is 1 where true and 0 elsewhere, ' the transpose. Of

@@ -100,7 +100,7 @@ def prepare(window: Window, spec: InputSpec, settings: Settings) -> Prepared:
     x, offset, scale = model_input(window, spec)
     valid = np.zeros(x.shape, bool)
     valid[rows] = window.valid
-    fill = fill_signal(settings.mask or spec.fill, x, valid, -offset * scale, spec.mean, settings.seed)
+    fill = fill_signal(settings.fill(spec), x, valid, -offset * scale, spec.mean, settings.seed)
     # Leads that the record lacks are filled like masked ones, in every signal: the model never sees a lead that is not there.
     absent = [i for i in range(len(spec.leads)) if i not in rows]
     x[absent] = fill[absent]

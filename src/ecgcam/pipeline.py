@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
-from ecgcam.attribution.cells import average_layers, own_cells
+from ecgcam.attribution.cells import average_layers, lead_cells, mixed_leads, own_cells
 from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem
@@ -19,7 +19,7 @@ from ecgcam.attribution.registry import Method
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import windows_of
+from ecgcam.models.spec import LayerSpec, windows_of
 from ecgcam.prompts import clean_texts
 from ecgcam.question import Question, ask
 from ecgcam.records import Record, Window, read_record
@@ -151,7 +151,8 @@ def _explain_chunk(
 ) -> Iterator[tuple[Key, Explanation]]:
     """Run one batch: every lead alone and the empty signal of each window, and the whole windows with their gradient."""
     embedded = question.directions
-    signals = [_signals(prepared, whole=settings.gradient != "record").to(model.device) for _, prepared in chunk]
+    apart = settings.gradient != "record" or not settings.masked
+    signals = [_signals(prepared, whole=apart).to(model.device) for _, prepared in chunk]
     layers = model.spec.layers_named(settings.layer)
     batch = torch.cat(signals)
     captured: list[Capture] = []
@@ -180,16 +181,44 @@ def _explain_chunk(
         shared: dict[str, Tensor] = {}
         for p in range(len(question.prompts)):
             if captured:
-                parts = [
-                    (own_cells(one.reduced[p][alone], where, prepared.rows), where)
-                    for one, (_, where) in zip(captured, layers, strict=True)
-                ]
-                maps = Maps(*(parts[0] if len(parts) == 1 else average_layers(parts)))
+                which = alone if settings.masked else end - 1
+                maps = _cam_maps(captured, layers, p, which, prepared.rows)
+                if not settings.masked:
+                    maps.warnings.append(_said_of_mixing(captured, layers, alone, end - 1, prepared.rows))
             else:
                 maps = _run_method(prepared, embedded[p], model, method, settings, shared)
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
+
+
+def _cam_maps(
+    captured: list[Capture], layers: list[tuple[str, LayerSpec]], prompt: int, which: slice | int, rows: list[int]
+) -> Maps:
+    """Return the cells of each lead: its own of the signal that keeps it (a slice), or of the whole signal (its number)."""
+    parts = []
+    for one, (_, where) in zip(captured, layers, strict=True):
+        cells = one.reduced[prompt][which]
+        parts.append(
+            (own_cells(cells, where, rows) if isinstance(which, slice) else lead_cells(cells, where)[rows], where)
+        )
+    return Maps(*(parts[0] if len(parts) == 1 else average_layers(parts)))
+
+
+def _said_of_mixing(
+    captured: list[Capture], layers: list[tuple[str, LayerSpec]], alone: slice, whole: int, rows: list[int]
+) -> str:
+    """Return what a reader of maps without masking must know: how far the layer's cells are still their own lead's."""
+    mixed = max(
+        mixed_leads(one.activations[whole], one.activations[alone], where, rows)
+        for one, (_, where) in zip(captured, layers, strict=True)
+    )
+    if mixed < 1e-4:
+        return "maps without masking: the layer's cells see their own lead alone"
+    return (
+        f"maps without masking: the leads are mixed before the layer (its cells change by {mixed:.0%} when the other leads are "
+        "masked), so a lead's row also shows what other leads brought there"
+    )
 
 
 def _run_method(

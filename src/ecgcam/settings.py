@@ -11,7 +11,7 @@ from ecgcam.attribution.masking import fill_signal
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.smoothing import smooth
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import ModelSpec
+from ecgcam.models.spec import InputSpec, ModelSpec
 
 # Masked signals that go through the network at once: enough to fill a CPU, small enough for a laptop's memory.
 BATCH = 64
@@ -31,7 +31,8 @@ class Settings:
     layer : str, optional
         Module path of the target layer, default the model's; several, separated by commas, are averaged.
     mask : str, optional
-        What fills a masked lead; default the model's.
+        What fills a masked lead; default the model's. ``none``: maps from the whole signal, of a layer that keeps leads apart;
+        the scores of leads alone still need a fill, the model's.
     gradient : str, optional
         Take the input gradient on the whole ``record``, on each ``lead`` alone, or not at all (None).
     signed_gradient : bool
@@ -59,6 +60,15 @@ class Settings:
     seed: int = 0
     batch: int = BATCH
 
+    @property
+    def masked(self) -> bool:
+        """Whether maps come from lead-masked signals."""
+        return self.mask != "none"
+
+    def fill(self, source: InputSpec) -> str:
+        """Return what fills a masked lead."""
+        return self.mask if self.mask and self.masked else source.fill
+
     def check(self, spec: ModelSpec) -> None:
         """Raise `EcgcamError` if a setting does not exist or does not fit the model, before any record is read."""
         method = method_named(self.method)
@@ -73,5 +83,20 @@ class Settings:
             raise EcgcamError(f"--gradient {self.gradient}: no such choice; choose from {', '.join(GRADIENTS)}")
         silence = np.zeros((len(spec.input.leads), spec.input.samples), np.float32)
         known = np.ones(silence.shape, bool)
-        fill_signal(self.mask or spec.input.fill, silence, known, silence[:, :1], spec.input.mean)
+        if not self.masked:
+            self._check_unmasked(spec)
+        fill_signal(self.fill(spec.input), silence, known, silence[:, :1], spec.input.mean)
         smooth(silence[:1], known[:1], spec.input.fs, self.smooth_ms, self.smoother)
+
+    def _check_unmasked(self, spec: ModelSpec) -> None:
+        if method_named(self.method).family != "cam":
+            raise EcgcamError(
+                f"--mask none: {self.method} asks about lead-masked signals or masks nothing anyway; without masking only the "
+                "methods of the family cam (`ecgcam methods`) give a map per lead"
+            )
+        for path, where in spec.layers_named(self.layer):
+            if not where.leads:
+                raise EcgcamError(
+                    f"--mask none: the cells of {spec.name} at {path} look at every lead, so that maps per lead need masking; "
+                    "leave --mask out"
+                )

@@ -69,6 +69,24 @@ def own_cells(cells: Tensor, layer: LayerSpec, rows: Sequence[int]) -> Tensor:
     return lead_cells(cells, layer)[torch.arange(len(rows)), list(rows)] if layer.leads else cells
 
 
+def mixed_leads(whole: Tensor, alone: Tensor, layer: LayerSpec, rows: Sequence[int]) -> float:
+    """Return how far a layer that keeps leads apart has mixed them: the change of a lead's own cells when others are masked.
+
+    That is |own cells of the whole signal - own cells of the lead alone| over |own cells of the whole signal|, 2-norms over all.
+
+    Parameters
+    ----------
+    whole, alone : Tensor, (C, K), (R, C, K)
+        Activations of the whole signal, and of the signals that keep one lead each.
+    rows : sequence of int
+        Those leads, by their place in the model's order.
+    """
+    number = torch.arange(len(rows))
+    own = lead_cells(whole, layer).transpose(0, 1)[list(rows)]
+    masked = lead_cells(alone, layer)[number, :, list(rows)]
+    return float((own - masked).norm() / own.norm().clamp(min=1e-12))
+
+
 def shift_cells(cells: Tensor, layer: LayerSpec, by: float) -> Tensor:
     """Return cells (..., K), each read `by` samples later: where the leads are kept apart, within each lead."""
     apart = layer.leads > 0 and layer.run is None

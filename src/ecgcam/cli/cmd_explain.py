@@ -83,7 +83,8 @@ def run(
         typer.Option(
             "--mask",
             metavar="NAME",
-            help="What fills a masked lead: baseline, zero-mv, zero, mean or noise. [default: the model's]",
+            help="What fills a masked lead: baseline, zero-mv, zero, mean or noise; none: no masking, "
+            "where a layer keeps leads apart. [default: the model's]",
             show_default=False,
         ),
     ] = None,
