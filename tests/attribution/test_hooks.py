@@ -10,7 +10,7 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam, hires_cam
-from ecgcam.attribution.hooks import capture, cell_width, input_gradient
+from ecgcam.attribution.hooks import capture, cell_width, input_gradient, output_shapes
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
@@ -203,6 +203,41 @@ def test_an_output_that_is_no_tensor_is_an_error() -> None:
 
     with pytest.raises(EcgcamError, match="tuple"):
         capture(toy_model(Network(), {"features": SAMPLES}, samples=4), X, torch.eye(2))
+
+
+class Several(Paper):
+    """As Paper, but the layer gives (weights, f) and its f is then changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = self.features
+        self.features = Pair(self.conv)  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, f = self.features(x)
+        f *= weights
+        return torch.stack([(self.ramp * f[:, 0]).sum(-1) + 3 * f[:, 1].mean(-1), f[:, 0].mean(-1)], dim=1)
+
+
+class Pair(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(1), self.inner(x)
+
+
+def test_the_declared_part_of_a_tuple_is_the_layer() -> None:
+    declared = toy_model(Several(), {"features": LayerSpec("BCT", 1.0, 0.0, part=1)}, samples=4)
+    want, got = capture(paper_model(), X, torch.eye(2)), capture(declared, X, torch.eye(2))
+    torch.testing.assert_close(got.activations, want.activations)
+    torch.testing.assert_close(got.gradients, want.gradients)
+    torch.testing.assert_close(got.scores, want.scores)
+    assert output_shapes(declared.network, ["features"], X, [1]) == {"features": (1, 2, 4)}
+    beyond = toy_model(Several(), {"features": LayerSpec("BCT", 1.0, 0.0, part=2)}, samples=4)
+    with pytest.raises(EcgcamError, match="gives a tuple, not a tensor"):
+        capture(beyond, X, torch.eye(2))
 
 
 def test_an_output_without_three_axes_is_an_error() -> None:

@@ -244,7 +244,9 @@ def _bias_product(module: nn.Module, G: Tensor) -> Tensor:
 def _places(problem: Problem) -> dict[tuple[str, int], LayerSpec]:
     """Where cells are, by the layout of a layer's output and the length of its time axis, as far as declared layers agree."""
     layers = problem.model.spec.layers
-    shapes = output_shapes(problem.model.network, list(layers), problem.x[None])
+    shapes = output_shapes(
+        problem.model.network, list(layers), problem.x[None], [layer.part for layer in layers.values()]
+    )
     places: dict[tuple[str, int], LayerSpec] = {}
     unsure = set()
     for path, where in layers.items():

@@ -95,7 +95,7 @@ def capture(
     """
     module, where = model.layer(layer)
     path, reached = layer or model.spec.layer, False
-    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
+    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
         embeddings = model.encode_signal(x.detach())
         scores = embeddings @ texts.detach().T
         _need_one_run(outputs, path, model)
@@ -130,7 +130,7 @@ def curvature(model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = 
         frozen(model.network),
         torch.enable_grad(),
         sdpa_kernel(SDPBackend.MATH),
-        _leaf_output(module, path) as outputs,
+        _leaf_output(module, path, part=where.part) as outputs,
     ):
         score = (model.encode_signal(x.detach()) @ text.detach()).sum()
         _need_one_run(outputs, path, model)
@@ -153,7 +153,7 @@ def unscaled_slopes(
     """Return A and d (e . t) / d A of the target layer, (N, C, K) both, and |e| (N,), e the embeddings before L2."""
     module, where = model.layer(layer)
     path = layer or model.spec.layer
-    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path) as outputs:
+    with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
         embedding = model.network(x.detach())
         _need_one_run(outputs, path, model)
         score = (embedding @ text.detach()).sum()
@@ -168,7 +168,7 @@ def activations_of(model: EcgTextModel, x: Tensor, layer: str | None = None) -> 
     """Return A (N, C, K) of the target layer for signals (N, L, T), without a graph."""
     module, where = model.layer(layer)
     path = layer or model.spec.layer
-    with frozen(model.network), torch.no_grad(), _leaf_output(module, path) as outputs:
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, part=where.part) as outputs:
         model.encode_signal(x)
     _need_one_run(outputs, path, model)
     return to_cells(outputs[0], where)
@@ -193,8 +193,8 @@ def without_channel(model: EcgTextModel, x: Tensor, channels: Tensor, layer: str
         cells_view(rows, where)[torch.arange(count, device=rows.device), channels] = 0.0
         return rows
 
-    narrow = model.remember(("rows added at", path), lambda: _takes_more_rows(model, module, path, axis))
-    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, without) as outputs:
+    narrow = model.remember(("rows added at", path), lambda: _takes_more_rows(model, module, path, axis, where.part))
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, without, where.part) as outputs:
         embeddings = model.encode_signal(x if narrow else x.expand(count, -1, -1))
     _need_one_run(outputs, path, model)
     return embeddings
@@ -234,7 +234,11 @@ def cell_width(model: EcgTextModel, layer: str | None = None) -> float | None:
     silence = torch.zeros(2, len(model.input.leads), samples, device=model.device)
     silence[1, :, middle] = 1.0
     module, _ = model.layer(layer)
-    with frozen(model.network), torch.no_grad(), _leaf_output(module, layer or model.spec.layer) as outputs:
+    with (
+        frozen(model.network),
+        torch.no_grad(),
+        _leaf_output(module, layer or model.spec.layer, part=where.part) as outputs,
+    ):
         model.encode_signal(silence)
     A = to_cells(outputs[0].detach(), where)
     response: np.ndarray = moment_cells((A[1] - A[0]).abs().sum(dim=0), where).cpu().double().numpy()
@@ -449,21 +453,29 @@ class _Rectified(torch.autograd.Function):
         return passed, None
 
 
-def output_shapes(network: nn.Module, paths: Sequence[str], x: Tensor) -> dict[str, tuple[int, ...]]:
-    """Return the shape of what each module gives for signals `x` (N, L, T); on the ``meta`` device it costs nothing."""
+def output_shapes(
+    network: nn.Module, paths: Sequence[str], x: Tensor, parts: Sequence[int | None] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Return the shape of what each module gives for signals `x` (N, L, T); on the ``meta`` device it costs nothing.
+
+    `parts` says of each, where it gives a tuple, which part is meant.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     with ExitStack() as hooks, frozen(network), torch.no_grad():
-        for path in paths:
-            hooks.enter_context(_shape_of(network.get_submodule(path), path, shapes))
+        for path, part in zip(paths, parts or [None] * len(paths), strict=True):
+            hooks.enter_context(_shape_of(network.get_submodule(path), path, shapes, part))
         network(x)
     return shapes
 
 
 @contextmanager
-def _shape_of(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]]) -> Iterator[None]:
+def _shape_of(module: nn.Module, path: str, shapes: dict[str, tuple[int, ...]], part: int | None) -> Iterator[None]:
     def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            shapes[path] = tuple(output.shape)
+        chosen = (
+            output[part] if part is not None and isinstance(output, tuple | list) and part < len(output) else output
+        )
+        if isinstance(chosen, Tensor):
+            shapes[path] = tuple(chosen.shape)
 
     handle = module.register_forward_hook(hook)
     try:
@@ -499,14 +511,14 @@ def _repeated(output: Tensor, count: int, axis: int) -> Tensor:
     return torch.cat([output] * count, dim=axis)
 
 
-def _takes_more_rows(model: EcgTextModel, module: nn.Module, path: str, axis: int) -> bool:
+def _takes_more_rows(model: EcgTextModel, module: nn.Module, path: str, axis: int, part: int | None) -> bool:
     """Whether one signal's output of a layer, doubled, comes out as two equal embeddings."""
     shape = (1, len(model.input.leads), model.input.samples)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(model.device)
     with frozen(model.network), torch.no_grad():
         own = model.encode_signal(x)
         try:
-            with _leaf_output(module, path, lambda output: _repeated(output, 2, axis)):
+            with _leaf_output(module, path, lambda output: _repeated(output, 2, axis), part):
                 two = model.encode_signal(x)
         except RuntimeError:  # how torch says that shapes do not fit
             return False
@@ -515,21 +527,26 @@ def _takes_more_rows(model: EcgTextModel, module: nn.Module, path: str, axis: in
 
 @contextmanager
 def _leaf_output(
-    module: nn.Module, path: str, change: Callable[[Tensor], Tensor] = torch.clone
+    module: nn.Module, path: str, change: Callable[[Tensor], Tensor] = torch.clone, part: int | None = None
 ) -> Iterator[list[Tensor]]:
     """Make a module's output the start of the graph; the list receives it.
 
     The rest of the network gets what `change` makes of it. A copy at least, so that operations in place after the layer
-    neither change what was captured nor break the graph.
+    neither change what was captured nor break the graph. Of a tuple, that is said of the part that the layer declares.
     """
     outputs: list[Tensor] = []
 
-    def hook(_module: nn.Module, _inputs: object, output: object) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise EcgcamError(f"--layer {path}: gives a {type(output).__name__}, not a tensor; choose another layer")
-        leaf = output.detach().requires_grad_(torch.is_grad_enabled())
+    def hook(_module: nn.Module, _inputs: object, output: object) -> object:
+        several = tuple(output) if part is not None and isinstance(output, tuple | list) else ()
+        chosen = several[part] if part is not None and part < len(several) else output
+        if not isinstance(chosen, Tensor):
+            raise EcgcamError(
+                f"--layer {path}: gives a {type(output).__name__}, not a tensor; choose another layer, or say in the model file "
+                "which of its parts holds the cells (part = 0 for the first)"
+            )
+        leaf = chosen.detach().requires_grad_(torch.is_grad_enabled())
         outputs.append(leaf)
-        return change(leaf)
+        return (*several[:part], change(leaf), *several[part + 1 :]) if part is not None and several else change(leaf)
 
     handle = module.register_forward_hook(hook)
     try:

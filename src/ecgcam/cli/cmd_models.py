@@ -125,7 +125,7 @@ def _show_layers(spec: ModelSpec, as_json: bool) -> None:
     from ecgcam.models.load import build_network
 
     x = torch.zeros(1, len(spec.input.leads), spec.input.samples, device="meta")
-    shapes = output_shapes(build_network(spec), list(spec.layers), x)
+    shapes = output_shapes(build_network(spec), list(spec.layers), x, [layer.part for layer in spec.layers.values()])
     rows = [
         {
             "layer": path,

@@ -142,6 +142,8 @@ class LayerSpec:
     run : tuple of float
         Where the leads were laid end to end, so that cells keep no distance to the seams: samples from one cell's centre to the
         next, to the first cell's centre, and of one lead. Each lead's cells, of `step` and `offset`, are read off on the way.
+    part : int, optional
+        Which part of a tuple of outputs holds the cells, counted from 0.
     """
 
     layout: Layout
@@ -151,6 +153,7 @@ class LayerSpec:
     leads: int = 0
     between: int = 0
     run: tuple[float, float, float] | None = None
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -385,8 +388,11 @@ class _Checked:
     def _layer(self, path: str, entry: Any) -> LayerSpec:
         if not isinstance(entry, dict):
             raise self._error(f"layers.{path!r}", "must be a table with layout, step and offset")
-        self._only(f"layers.{path!r}.", entry, {"layout", "step", "offset", "skip", "leads", "between", "run"})
+        self._only(f"layers.{path!r}.", entry, {"layout", "step", "offset", "skip", "leads", "between", "run", "part"})
         checked = _Checked(self.path, {"layer": entry})
+        part = checked._get("layer.part", int, None)
+        if part is not None and part < 0:
+            raise self._error(f"layers.{path!r}.part", "counts from 0")
         return LayerSpec(
             layout=checked._choice("layer.layout", Layout),
             step=checked._get("layer.step", float),
@@ -395,6 +401,7 @@ class _Checked:
             leads=checked._get("layer.leads", int, 0),
             between=checked._get("layer.between", int, 0),
             run=self._run(path, entry),
+            part=part,
         )
 
     def _run(self, path: str, entry: dict[str, Any]) -> tuple[float, float, float] | None:
