@@ -120,7 +120,7 @@ captum 0.9.0:
 
 ## Left out
 
-- *occlusion* of waves or beats needs to know where they are, and waits for a delineator.
+- *occlusion* of waves or beats is not built; `--waves` says where in the beat a map lies.
 - *refine-cam* (Domeniconi et al. 2026): pytorch-grad-cam multiplies the maps of grad-cam++ at several layers, sample by sample.
   Here `--layer A,B` averages the maps of any CAM method on the cells of the finest layer, each layer's cells where they lie; the
   product, which drops whatever one layer does not show, is not built.
