@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
-from ecgcam.models.checkpoint import read_state
+from ecgcam.models.checkpoint import _read_torch, read_state
 from ecgcam.models.load import load_model
 from ecgcam.models.recognition import fits, recognise
 from ecgcam.records.simulator import simulate, write
@@ -183,3 +184,58 @@ def test_embed_writes_a_table_that_embeddings_reads(tmp_path: Path, capsys: pyte
     assert torch.allclose(direct, read, atol=1e-6)
     assert run(["embed", "--text-file", str(tmp_path / "p.txt"), "--out", str(tmp_path / "table.txt")]) == 2
     assert ".npz" in capsys.readouterr().err
+
+
+class Oversized:
+    """A NumPy scalar of two gigabytes, in forty bytes of pickle."""
+
+    def __reduce__(self) -> tuple:
+        return np.float64(0).__reduce__()[0], (_Kind("V2000000000"),)
+
+
+class _Kind:
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> tuple:
+        return np.dtype, (self.code,)
+
+
+def test_numpy_scalars_are_numbers_and_cannot_claim_memory(tmp_path: Path) -> None:
+    for value in (np.float64(0.9), np.int64(-3), np.bool_(True), np.float16(2)):
+        torch.save({"best": value, "w": torch.zeros(1)}, tmp_path / "good.pth")
+        assert list(read_state(tmp_path / "good.pth", allow_numpy_scalars=True)) == ["w"]
+        content = _read_torch(tmp_path / "good.pth", True)["best"]
+        assert content == value
+        assert content.dtype == value.dtype
+    torch.save({"best": Oversized(), "w": torch.zeros(1)}, tmp_path / "void.pth")
+    with pytest.raises(EcgcamError, match=r"void\.pth: .*which is no number"):
+        read_state(tmp_path / "void.pth", allow_numpy_scalars=True)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused_unread(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "w.pth")
+    with zipfile.ZipFile(tmp_path / "w.pth") as plain, zipfile.ZipFile(tmp_path / "bomb.pth", "w", 8) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert (tmp_path / "bomb.pth").stat().st_size < 20_000
+    with pytest.raises(EcgcamError, match=r"bomb\.pth: .*is compressed"):
+        read_state(tmp_path / "bomb.pth")
+
+
+def test_no_error_tells_how_to_switch_the_protection_off(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "tar.pth", "w") as archive:
+        archive.addfile(tarfile.TarInfo("storages"))
+    (tmp_path / "noise.pth").write_bytes(np.random.default_rng(0).bytes(4000))
+    for name in ("tar.pth", "noise.pth"):
+        with pytest.raises(EcgcamError, match=name) as refused:
+            read_state(tmp_path / name)
+        assert "weights_only" not in str(refused.value)
+
+
+def test_networks_kept_side_by_side_are_read_as_parts_of_one(tmp_path: Path) -> None:
+    parts = {"model": {"a": torch.zeros(1)}, "ecg_model": {"b": torch.ones(2)}, "text_encoder": {"c": torch.zeros(3)}}
+    torch.save(parts | {"optimizer": {"state": {}}, "config": {}, "epoch": 3}, tmp_path / "ked.pth")
+    assert list(read_state(tmp_path / "ked.pth")) == ["model.a", "ecg_model.b", "text_encoder.c"]
+    torch.save({"ecg_model": parts["ecg_model"], "optimizer": {}}, tmp_path / "alone.pth")
+    assert list(read_state(tmp_path / "alone.pth")) == ["b"]

@@ -22,7 +22,13 @@ def run(
     records: shared.Records,
     text: Annotated[
         list[str] | None,
-        typer.Option("--text", "-t", metavar="TEXT", help="A prompt; may be repeated.", show_default=False),
+        typer.Option(
+            "--text",
+            "-t",
+            metavar="TEXT",
+            help="A prompt, or phrasings of one (A | B); may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     text_file: shared.TextFile = None,
     target: Annotated[

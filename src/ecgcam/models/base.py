@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,14 @@ class TextEncoder(Protocol):
 
     def warnings(self, text: str) -> list[str]:
         """Return what a user should know of a prompt, for example that no word of it is known."""
+
+
+@runtime_checkable
+class HoldsTexts(Protocol):
+    """A text side that has some prompts as they stand."""
+
+    def holds(self, text: str) -> bool:
+        """Return whether this one is among them, and so is not taken apart into phrasings."""
 
 
 class EcgTextModel:
@@ -68,9 +76,22 @@ class EcgTextModel:
         return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Return joint embeddings (P, D) of prompts; unit length if the score is a cosine."""
+        """Return joint embeddings (P, D) of prompts; unit length if the score is a cosine.
+
+        A prompt may be several phrasings of one thing, ``"AF | atrial fibrillation"``: the mean of their embeddings, each as the
+        score takes it, at unit length again if the score is a cosine (Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
+        """
+        phrasings = [self._phrasings(text) for text in texts]
         with torch.no_grad():
-            return self.finish(self.text.encode(texts)).to(self.device)
+            embedded = self.finish(self.text.encode([phrase for group in phrasings for phrase in group]))
+            parts = torch.split(embedded, [len(group) for group in phrasings])
+            joint = torch.cat([part if len(part) == 1 else self.finish(part.mean(dim=0)[None]) for part in parts])
+            return joint.to(self.device)
+
+    def _phrasings(self, text: str) -> list[str]:
+        if isinstance(self.text, HoldsTexts) and self.text.holds(text):
+            return [text]
+        return [part.strip() for part in text.split(" | ") if part.strip()] or [text]
 
     def layer(self, path: str | None = None) -> tuple[nn.Module, LayerSpec]:
         """Return a layer (default: the model's target layer) and where its cells are.

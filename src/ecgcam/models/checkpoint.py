@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ecgcam.files import load_arrays, one_line
 
 # What training frameworks put around a state dict: our own names first, then Lightning's and fairseq's.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "ecg_model", "net", "network", "weights")
+# Networks that some files keep beside each other (KED): each part's name then comes before its keys, as in one network.
+_PARTS = ("model", "ecg_model", "text_encoder")
 # What they put before every key of it.
 _PREFIXES = ("module.", "_orig_mod.")
 
@@ -73,6 +76,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
     allowed = _numpy_scalars() if allow_numpy_scalars else []
+    _refuse_compressed(path)
     try:
         # Torch warns of pickles that it did not write; what comes of them is told below.
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
@@ -82,30 +86,72 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
         # Torch's own message tells how to switch the protection off; only the object that it met is worth passing on.
         met = re.search(r"GLOBAL ([\w.]+)", str(error))
         if met is None:
-            raise EcgcamError(f"{path}: not a torch checkpoint of tensors ({one_line(error)[:120]})") from error
+            raise EcgcamError(f"{path}: not a torch checkpoint of tensors; give the file of the weights") from error
         mend = "save its state_dict alone"
         if met[1].startswith("numpy.") and not allow_numpy_scalars:
             mend = "NumPy's scalars alone are let in by --allow-numpy-scalars"
         raise EcgcamError(f"{path}: refused, it needs more than tensors (it holds {met[1]}); {mend}") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise EcgcamError(f"{path}: not a readable torch checkpoint ({one_line(error)})") from error
+        reason = one_line(error)
+        if "weights_only" in reason:  # torch's advice to switch the protection off
+            reason = "a format that older torch wrote; load it with that torch and save its state_dict"
+        raise EcgcamError(f"{path}: not a readable torch checkpoint ({reason})") from error
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Raise `EcgcamError` if a part of an archive is compressed: torch writes none, and would unpack any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # no archive, or a damaged one: torch says which
+    if packed:
+        raise EcgcamError(
+            f"{path}: not a torch checkpoint, {packed[0]} is compressed in it; save it again with torch.save"
+        )
 
 
 def _numpy_scalars() -> list[Any]:
-    """What a pickled NumPy scalar is made of, by the names of NumPy 1 and 2: bytes and a dtype, which run nothing."""
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
-    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
+    """What a pickled NumPy scalar is made of, by the names of NumPy 1 and 2: a dtype and its bytes, which run nothing."""
+    kinds = [type(np.dtype(code)) for code in _NUMBERS]
+    scalars = [(_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*scalars, (_number_kind, "numpy.dtype"), *kinds]
+
+
+_NUMBERS = "?bBhHiIlLqQefd"
+
+
+def _number_kind(code: object, *_: object) -> np.dtype[Any]:
+    """Return the dtype of a number, and of nothing else: others may be of any size."""
+    kind = np.dtype(code) if isinstance(code, str) and len(code) <= 3 else None
+    if kind is None or kind.char not in _NUMBERS:
+        raise ValueError(f"a NumPy scalar of dtype {str(code)[:20]!r}, which is no number")
+    return kind
+
+
+def _number(kind: object, content: object = None) -> np.generic:
+    """Return a number from its dtype and its bytes."""
+    if not isinstance(kind, np.dtype) or not isinstance(content, bytes) or len(content) != kind.itemsize:
+        raise ValueError("a NumPy scalar that is no number and its bytes")
+    value: np.generic = np.frombuffer(content, kind)[0]
+    return value
 
 
 def _unwrapped(content: Any) -> Any:
-    """Take wrappers off, one inside another, as long as what is there is no state dict yet."""
+    """Take wrappers off, one inside another, as long as what is there is no state dict yet; parts are put side by side."""
     while isinstance(content, dict):
+        parts = [name for name in _PARTS if _is_state(content.get(name))]
+        if len(parts) > 1:
+            return {f"{name}.{key}": value for name in parts for key, value in content[name].items()}
         inside = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inside is None:
             return content
         content = inside
     return content
+
+
+def _is_state(content: Any) -> bool:
+    return isinstance(content, dict) and any(isinstance(value, Tensor) for value in content.values())
 
 
 def misfits(network: nn.Module, state: dict[str, Tensor]) -> dict[str, list[str]]:

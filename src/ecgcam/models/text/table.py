@@ -141,6 +141,10 @@ class TableEncoder:
         """Return whether the prompt is in the table."""
         return text in self._exact or _fold(text) in self._folded
 
+    def holds(self, text: str) -> bool:
+        """Return the same."""
+        return self.has(text)
+
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002  (the same for every prompt)
         """Say so where the table's text features come from another tower than the model was trained with."""
         made, trained = (name.rstrip("/").rsplit("/", 1)[-1].casefold() for name in (self.table.tower, self.expected))

@@ -55,6 +55,10 @@ class TargetEncoder:
         """Return whether there is such an output."""
         return self._number(text) is not None
 
+    def holds(self, text: str) -> bool:
+        """Return the same."""
+        return self.has(text)
+
     def warnings(self, text: str) -> list[str]:
         """Say so where an output has no name here."""
         if self._labels or not text.isdecimal():
@@ -82,6 +86,10 @@ class LikenessEncoder:
     def has(self, text: str) -> bool:
         """Return whether it is one of the recordings."""
         return text in self._embedded
+
+    def holds(self, text: str) -> bool:
+        """Return the same."""
+        return self.has(text)
 
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002
         """Return nothing."""
