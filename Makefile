@@ -3,6 +3,7 @@
 # make ci            the slower groups: the wheel outside the checkout, a short training, peers
 # make train         train the bundled model again from PTB-XL (DATA=folder with ptbxl_database.csv)
 # make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
+# make bench         how fast, beside the usual script: benchmarks/results/, explained in docs/performance.md
 # make model-report  the model card's figures again, from the shipped weights
 PYTHON ?= python3
 VENV   ?= .venv
@@ -13,7 +14,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit train model-report methods clean
+.PHONY: demo test ci lint types rooms unit bench train model-report methods clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -58,6 +59,9 @@ train: $(VENV)/.installed
 
 model-report: $(VENV)/.installed
 	$(BIN)/python -m training.card --data $(DATA) --fold 9 --out docs/mini.md
+
+bench: $(VENV)/.installed-peers
+	$(BIN)/python -W ignore -m benchmarks.bench
 
 methods: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.every_method

@@ -2,8 +2,8 @@
 
     python -m benchmarks.floor NETWORK.pt SIGNAL.f32 SAMPLES OUT SHAPES.json
 
-`numpy.fromfile`, one forward pass of 14 signals (the recording, twelve leads alone, silence), and as many PNGs as ecgcam writes, of
-the same sizes, encoded from pixels that are there already.
+`numpy.fromfile`, one forward pass of 14 signals (the recording, twelve leads alone, silence), and as many PNGs as ecgcam
+writes, of the same sizes, encoded from pixels that are there already.
 """
 
 from __future__ import annotations

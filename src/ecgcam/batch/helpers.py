@@ -61,7 +61,7 @@ class Helpers:
         """Wait for the tasks (with `cancel`, only for those that have begun) and end the processes."""
         self._threads.shutdown(wait=True, cancel_futures=cancel)
         for process in self._processes:
-            process.end()
+            process.end(at_once=cancel)
 
     def __enter__(self) -> Helpers:
         return self
@@ -98,7 +98,7 @@ class Helpers:
         )
 
 
-# Fewer recordings than this are done before a helper has imported what it needs.
+# Fewer recordings than this are done before several helpers have imported what they need.
 _FEW = 4
 
 
@@ -112,8 +112,11 @@ def helpers_for(
 ) -> contextlib.AbstractContextManager[Helpers | None]:
     """Return the helpers for so many recordings (None: it is not known), of which `jobs` may run; None where they do not pay."""
     count = cores() if jobs is None else jobs
-    few = jobs is None and recordings is not None and recordings < _FEW
-    if count == 1 or few:
+    if jobs is None and recordings is not None and recordings < _FEW:
+        # One helper imports Matplotlib while this process imports torch, unless it has.
+        count = min(count, 2) - 1 if drawing and "torch" not in sys.modules else 0
+        return Helpers(1, learn_to_draw) if count else contextlib.nullcontext()
+    if count == 1:
         return contextlib.nullcontext()
     return Helpers(count, learn_to_draw if drawing else learn_to_read)
 
@@ -173,8 +176,10 @@ class _Process:
     def _answer(self) -> Any:
         return pickle.load(cast("BinaryIO", self._popen.stdout))  # noqa: S301  (our own process, started above)
 
-    def end(self) -> str:
-        """Let it end by itself, and return how it did."""
+    def end(self, at_once: bool = False) -> str:
+        """Let it end by itself, or, `at_once`, in the middle of its imports; return how it did."""
+        if at_once:
+            self._popen.terminate()
         for stream in (self._popen.stdin, self._popen.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -182,7 +182,7 @@ class _Run:
         """Begin to write a result, where it is to be written."""
         text, item = explanation.meta["text"], state.item
         folder = self.folder(item, text)
-        if self.reading.all_windows:
+        if self.reading.several:
             folder /= f"w{start:09.3f}"
         if state.lost or (item.name, text) in self.done:
             return _Written(state, folder, None)
@@ -297,7 +297,7 @@ def _is_done(written: _Written) -> bool:
 
 def _say_what_is_left(item: Item, window: Window, reading: Reading, rest_by: str) -> None:
     rest = window.record.seconds - window.time[-1]
-    if rest > 0.5 and reading.seconds is None and not reading.all_windows:
+    if rest > 0.5 and reading.seconds is None and not reading.several:
         log.info(
             "%s lasts %.4g s, of which %.4g to %.4g s are used; %s",
             item.name, window.record.seconds, window.start, window.time[-1] + 1 / window.fs, rest_by,

@@ -11,12 +11,16 @@ from ecgcam.batch.worklist import Item
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec, windows_of
 from ecgcam.records import Record, Window, read_record, window_starts
-from ecgcam.records.readers import check_rate
+from ecgcam.records.readers import check_rate, read_stretch, wfdb_length
+
+# Recordings of more seconds than this are read in parts where their format allows it, so many windows at a time, with a margin
+# that the resampling filter needs at their ends.
+_LONG, _AT_A_TIME, _MARGIN = 120.0, 16, 10.0
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The flags --fs, --lead-names, --start, --seconds, --all and --hop."""
+    """The flags --fs, --lead-names, --start, --seconds, --all, --follow and --hop."""
 
     fs: float | None = None
     lead_names: Sequence[str] | None = None
@@ -24,6 +28,12 @@ class Reading:
     seconds: float | None = None
     all_windows: bool = False
     hop: float | None = None
+    follow: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether a recording may have several windows, each with a folder."""
+        return self.all_windows or self.follow
 
     def check_flags(self) -> None:
         """Raise `EcgcamError` if a flag is wrong whatever the recording."""
@@ -33,8 +43,12 @@ class Reading:
         for flag, value in (("--seconds", self.seconds), ("--hop", self.hop)):
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise EcgcamError(f"{flag} {value:g}: must be a positive number of seconds")
-        if self.hop is not None and not self.all_windows:
-            raise EcgcamError(f"--hop {self.hop:g}: is the step of --all, which is not given; add --all")
+        if self.all_windows and self.follow:
+            raise EcgcamError("--all and --follow: one takes what is there, the other what comes; choose one")
+        if self.follow and (self.start or self.seconds is not None):
+            raise EcgcamError("--follow: takes the newest window, whole; leave --start and --seconds out")
+        if self.hop is not None and not self.several:
+            raise EcgcamError(f"--hop {self.hop:g}: is the step of --all, which is not given; add --all (or --follow)")
 
     def record(self, item: Item, spec: InputSpec) -> Record:
         """Read one recording under the name of its results, with the leads that the model takes."""
@@ -59,8 +73,29 @@ class Reading:
         EcgcamError
             If the recording cannot be read.
         """
-        record = self.record(item, spec)
-        for start in self.starts(record, spec):
+        for record, starts in self.parts(item, spec):
+            yield from self._cut(record, starts, spec)
+
+    def parts(self, item: Item, spec: InputSpec) -> Iterator[tuple[Record, list[float]]]:
+        """Yield the recording with where its windows begin; a long WFDB recording in parts, each with some of its windows."""
+        length = wfdb_length(item.path)
+        if length is None or (not self.follow and (length.seconds < _LONG or not length.complete)):
+            record = self.record(item, spec)
+            yield record, self.starts(record, spec)
+            return
+        # Where windows begin is known without the samples.
+        known = Record(item.name, np.zeros((0, 0), np.float32), length.fs, (), length=length.samples)
+        starts = self.starts(known, spec)
+        for i in range(0, len(starts), _AT_A_TIME):
+            some = starts[i : i + _AT_A_TIME]
+            read = read_stretch(
+                item.path, some[0] - _MARGIN, some[-1] + spec.seconds + _MARGIN, self.fs, self.lead_names
+            )
+            named: Record = replace(read, name=item.name)
+            yield named.only(spec.leads), some
+
+    def _cut(self, record: Record, starts: list[float], spec: InputSpec) -> Iterator[Window | EcgcamError]:
+        for start in starts:
             try:
                 window = self.window(record, spec, start)
             except EcgcamError as error:  # such as a stretch without a signal
@@ -70,10 +105,9 @@ class Reading:
 
     def check(self, item: Item, spec: InputSpec) -> None:
         """Raise `EcgcamError` if the recording cannot be read, or, of a single window, it cannot be taken."""
-        record = self.record(item, spec)
-        first, *_ = self.starts(record, spec)
+        record, starts = next(self.parts(item, spec))
         if not self.all_windows:
-            self.window(record, spec, first)
+            self.window(record, spec, starts[0])
 
 
 def read_windows(reading: Reading, item: Item, spec: InputSpec) -> list[Window | EcgcamError]:

@@ -122,9 +122,14 @@ def run(
     all_windows: Annotated[
         bool, typer.Option("--all", help="Slide the model's window over the whole recording.")
     ] = False,
+    follow_growth: Annotated[
+        bool, typer.Option("--follow", help="Explain the newest window of a growing recording, until interrupted.")
+    ] = False,
     hop: Annotated[
         float | None,
-        typer.Option("--hop", metavar="S", help="The step of --all. [default: the window]", show_default=False),
+        typer.Option(
+            "--hop", metavar="S", help="The step of --all and --follow. [default: the window]", show_default=False
+        ),
     ] = None,
     fs: shared.Fs = None,
     lead_names: shared.LeadNames = None,
@@ -223,7 +228,7 @@ def run(
     )
     settings.check(spec)
     names = None if lead_names is None else parse_lead_names(lead_names)
-    reading = Reading(fs, names, start, seconds, all_windows, hop)
+    reading = Reading(fs, names, start, seconds, all_windows, hop, follow_growth)
     reading.check_flags()
     shared.check_choice("--engine", engine, ("local", "ray"))
     if engine == "ray":
@@ -232,19 +237,22 @@ def run(
         prompts = best_prompts(chosen.loaded, the_one(records), prompts, top, reading)
     part = None if shard is None else parse_shard(shard)
     packs = None if pack is None else Packs(out, pack, part)
-    report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=all_windows)
+    report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=reading.several)
     work = plan(
         records, sys.stdin, prompts, out, refuse=report.refused, shard=part, resume=resume, force=force, packs=packs
     )
     check_writable(out)
-    if work.only is not None:
-        reading.check(work.only, spec.input)
+    if follow_growth and work.only is None:
+        raise EcgcamError("--follow: takes one recording; start one call for each")
     if work.total == 0:
         report.nothing_left(work.skipped)
         return
 
     be_patient()
     with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
+        if work.only is not None and not follow_growth:
+            reading.check(work.only, spec.input)
+
         from ecgcam.batch.local import Output, flush_denormals, run_explain
         from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
 
@@ -260,7 +268,11 @@ def run(
             forget(out, work.items, prompts)
         report.begin(loaded.text.warnings, work.total)
         output = Output(out, scale, layout, waves, not no_png, not no_npz, packs)
-        if engine == "ray":
+        if follow_growth and work.only is not None:
+            from ecgcam.batch.growing import follow
+
+            run = follow(work.only, prompts, loaded, reading, settings, output, report.failed, report.note)
+        elif engine == "ray":
             from ecgcam.batch.ray import run_with_ray
 
             run = run_with_ray(
@@ -275,6 +287,8 @@ def run(
         with contextlib.closing(run), report:
             for summary in run:
                 report.result(summary)
+                if follow_growth:
+                    report.flush()
     if report_too and report.results:
         try:
             cmd_report.make([out], None, scale=scale, quiet=quiet, tell=lambda path: report.also(f"report in {path}"))

@@ -69,6 +69,17 @@ class Report:
             drop_stdout()
             self._stdout = error
 
+    def flush(self) -> None:
+        """Show what has been told so far: more may be long in coming."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            self._in_table(first)
+        try:
+            self._table.flush()
+        except StdoutError as error:
+            drop_stdout()
+            self._stdout = error
+
     def failed(self, failure: Failure) -> None:
         """Tell a recording, or a window of it, that could not be explained."""
         self._failures += 1
@@ -93,6 +104,10 @@ class Report:
         """Put down that a recording and prompt is done or has failed."""
         self._manifest.add(line)
         self._step(1)
+
+    def note(self, note: str) -> None:
+        """Tell a note."""
+        self._notes.general([note])
 
     def nothing_left(self, done: int) -> None:
         """Say that all is done."""

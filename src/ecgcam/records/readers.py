@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,85 @@ def _header_of(path: Path) -> Path:
     return path.with_suffix(".hea") if known else path.with_name(path.name + ".hea")
 
 
-def _read_wfdb(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
+class Length(NamedTuple):
+    """How long a recording is: rate (Hz), samples that are there, and whether they are as many as its header says."""
+
+    fs: float
+    samples: int
+    complete: bool
+
+    @property
+    def seconds(self) -> float:
+        """In seconds."""
+        return self.samples / self.fs
+
+
+def wfdb_length(path: str | Path) -> Length | None:
+    """Return how long a WFDB recording is by its header and its data's size, without reading it.
+
+    A recording that is still growing may have a header that is ahead of its data, or that says no length. None if it is no
+    WFDB recording, damaged, or not one of a single segment in a format whose samples have a fixed size.
+    """
+    path = Path(path)
+    header = _header_of(path)
+    try:
+        if not header.is_file() or header.stat().st_size == 0 or _reader(path) is not _read_wfdb:
+            return None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The inplace keyword in DataFrame.set_index")
+            import wfdb
+
+        head = wfdb.rdheader(str(header.with_suffix("")))
+        if hasattr(head, "seg_name") or not head.n_sig or len(head.file_name or ()) != head.n_sig:
+            return None
+        there = [_samples_in(header.parent / name, head) for name in dict.fromkeys(head.file_name)]
+    except (*_DAMAGED, EcgcamError):  # whoever reads it is told why
+        return None
+    if not possible_rate(float(head.fs)) or any(samples is None for samples in there):
+        return None
+    samples = min(samples for samples in there if samples is not None)
+    stated = samples if head.sig_len is None else int(head.sig_len)
+    return Length(float(head.fs), min(stated, samples), stated <= samples)
+
+
+def _samples_in(data: Path, head: Any) -> int | None:
+    """Return how many samples of each of its signals a data file holds; None where its format does not say."""
+    rows = [i for i, other in enumerate(head.file_name) if other == data.name]
+    bits = {_BITS.get(head.fmt[i]) for i in rows}
+    width = bits.pop()
+    if bits or not width:
+        return None
+    per_frame = sum(head.samps_per_frame[i] or 1 for i in rows)
+    size = data.stat().st_size - (head.byte_offset[rows[0]] or 0)
+    return int(max(0, size) * 8 // (width * per_frame))
+
+
+def read_stretch(
+    path: str | Path, begin: float, end: float, fs: float | None = None, lead_names: Sequence[str] | None = None
+) -> Record:
+    """Read `begin` to `end` (s) of a WFDB recording for which `wfdb_length` gives a length; only its samples are read.
+
+    Raises
+    ------
+    EcgcamError
+        As `read_record` does.
+    """
+    path = Path(path)
+    length = wfdb_length(path)
+    if length is None:
+        raise EcgcamError(f"{path}: not a WFDB recording that can be read in parts")
+    first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
+    try:
+        stretch = (first, max(last, first), length.samples)
+        return _read_wfdb(path, fs, None if lead_names is None else tuple(lead_names), stretch)
+    except OSError as error:
+        raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
+
+
+def _read_wfdb(
+    path: Path, fs: float | None, lead_names: tuple[str, ...] | None, stretch: tuple[int, int, int] | None = None
+) -> Record:
+    """Read a WFDB recording, or of a `stretch` (first sample, the one behind its last, samples in all) its samples alone."""
     header = _header_of(path)
     with warnings.catch_warnings():
         # wfdb 4.3 builds its annotation tables with a keyword that pandas 3 deprecates.
@@ -107,11 +185,15 @@ def _read_wfdb(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
         head = wfdb.rdheader(stem)
     except _DAMAGED as error:
         raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
-    _check_header(header, head)
+    if stretch is None:
+        _check_header(header, head)
     segments = hasattr(head, "seg_name")
     try:
         # wfdb averages the samples of a frame before it looks for missing ones, so frames are averaged here.
-        record = wfdb.rdrecord(stem, smooth_frames=segments)
+        # wfdb reads a part only where the header says how long the whole is.
+        partly = stretch is not None and head.sig_len is not None
+        part = {"sampfrom": stretch[0], "sampto": stretch[1]} if stretch is not None and partly else {}
+        record = wfdb.rdrecord(stem, smooth_frames=segments, **part)
     except _DAMAGED as error:
         raise EcgcamError(
             f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
@@ -126,7 +208,8 @@ def _read_wfdb(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
         if scale is None:
             foreign.append(f"{name} ({unit})")
             continue
-        channels.append(channel * scale)
+        taken = channel if stretch is None or partly else channel[stretch[0] : stretch[1]]
+        channels.append(taken * scale)
         kept.append(name)
     if not channels:
         raise EcgcamError(f"{header}: no channel holds a voltage ({', '.join(foreign)}); there is nothing to explain")
@@ -136,6 +219,8 @@ def _read_wfdb(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
     gains = [] if segments else _stated_gains(header)
     if assumed := [name for name, gain in zip(names, gains, strict=False) if not gain and canonical_name(name)]:
         notes.append(f"no gain in the header, WFDB's 200 per mV assumed: {', '.join(assumed)}")
+    if stretch is not None:
+        result = replace(result, first=stretch[0], length=stretch[2])
     return replace(result, notes=(*result.notes, *notes))
 
 

@@ -1,0 +1,127 @@
+"""A recording that grows, and one that is longer than it is read."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.test_pipeline import assert_same
+
+import ecgcam
+from ecgcam.batch.growing import follow
+from ecgcam.batch.local import Output
+from ecgcam.batch.reading import Reading
+from ecgcam.batch.worklist import Failure, Item
+from ecgcam.explanation import Explanation
+from ecgcam.models.load import load_model
+from ecgcam.records import read_record, take_window
+from ecgcam.records.readers import read_stretch, wfdb_length
+from ecgcam.settings import Settings
+
+FS = 360  # not the model's
+
+
+class Growing:
+    """A WFDB recording of two leads, format 16; samples are appended as a monitor does."""
+
+    def __init__(self, folder: Path, seconds: int) -> None:
+        at = np.arange(seconds * FS) / FS
+        beats = 500 * np.exp(-(((at % 0.8) - 0.4) ** 2) / 0.0005)
+        self.samples = np.stack([beats + 40 * np.sin(at), beats * (1.5 + np.sin(at / 9))], axis=1).astype("<i2")
+        self.folder, self.there = folder, 0
+        (folder / "live.dat").touch()
+
+    def header(self, samples: int | None) -> None:
+        length = "" if samples is None else f" {samples}"
+        lines = [f"live 2 {FS}{length}", *(f"live.dat 16 1000/mV 16 0 0 0 0 {lead}" for lead in ("II", "V1"))]
+        (self.folder / "live.hea").write_text("\n".join(lines) + "\n")
+
+    def grow(self, seconds: float, half_a_sample: bool = False) -> None:
+        end = self.there + round(seconds * FS)
+        with (self.folder / "live.dat").open("ab") as file:
+            file.write(self.samples[self.there : end].tobytes() + b"x" * half_a_sample)
+        self.there = end
+
+
+def test_a_stretch_is_that_part_of_the_recording(tmp_path: Path) -> None:
+    record = Growing(tmp_path, 300)
+    record.grow(300)
+    record.header(300 * FS)
+    whole, part = read_record(tmp_path / "live.hea"), read_stretch(tmp_path / "live.hea", 90, 130)
+    assert wfdb_length(tmp_path / "live.hea") == (FS, 300 * FS, True)
+    assert (part.first, part.samples, part.seconds) == (90 * FS, 300 * FS, 300)
+    np.testing.assert_array_equal(part.signal, whole.signal[:, 90 * FS : 130 * FS])
+    for fs in (250, 360, 500):
+        a, b = (take_window(record, fs, 10 * fs, 104.5) for record in (whole, part))
+        np.testing.assert_array_equal(a.signal, b.signal)
+        np.testing.assert_array_equal(a.valid, b.valid)
+
+
+def test_all_windows_of_a_long_recording_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Growing(tmp_path, 300)
+    record.grow(300)
+    record.header(300 * FS)
+    spec, item = load_model("mini").input, Item(tmp_path / "live.hea", "live")
+    reading = Reading(all_windows=True, hop=7.0)
+    most = 0
+
+    def counted(*arguments: object) -> object:
+        nonlocal most
+        part = read_stretch(*arguments)  # type: ignore[arg-type]  # as they came
+        most = max(most, part.signal.shape[1])
+        return part
+
+    monkeypatch.setattr("ecgcam.batch.reading.read_stretch", counted)
+    parts = list(reading.windows(item, spec))
+    assert 0 < most < 150 * FS
+    monkeypatch.setattr("ecgcam.batch.reading._LONG", 1e9)
+    for a, b in zip(parts, reading.windows(item, spec), strict=True):
+        assert not isinstance(a, Exception)
+        assert not isinstance(b, Exception)
+        assert (a.start, a.record.seconds, a.warnings) == (b.start, b.record.seconds, b.warnings)
+        np.testing.assert_array_equal(a.signal, b.signal)
+    assert len(parts) == 43
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_the_newest_window_of_a_growing_recording(tmp_path: Path, stated: bool) -> None:
+    record = Growing(tmp_path, 60)
+    model, out = load_model("mini"), tmp_path / "out"
+    failures: list[Failure] = []
+    said: list[str] = []
+    waited: list[float] = []
+
+    def steps() -> None:
+        step = len(waited)
+        if step == 6:
+            raise KeyboardInterrupt
+        if step in {1, 2, 4, 5}:  # nothing comes in the third
+            record.grow(6.5, half_a_sample=step == 5)
+        # A header may be ahead of the data by what is still to be written.
+        record.header(record.there + 50 if stated else None)
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        steps()
+
+    record.header(0 if stated else None)
+    run = follow(
+        Item(tmp_path / "live", "live"), ["af"], model, Reading(follow=True, hop=0.01), Settings(gradient=None),
+        Output(out, png=False), failures.append, said.append, sleep,
+    )  # fmt: skip
+    summaries = []
+    with contextlib.closing(run), contextlib.suppress(KeyboardInterrupt):
+        for summary in run:
+            summaries.append(summary)
+    assert [str(failure.error) for failure in failures] == []
+    assert len(waited) == 6
+    starts = [summary["settings"]["window"]["start"] for summary in summaries]
+    assert starts == [3.0, 9.5, 16.0]
+    assert said == ["live: shorter than the 10 s of a window so far; waiting"]
+    assert sorted(path.name for path in (out / "live/af").iterdir()) == [f"w{start:09.3f}" for start in starts]
+    record.header(record.there)
+    (tmp_path / "live.dat").write_bytes((tmp_path / "live.dat").read_bytes()[: record.there * 4])
+    got = Explanation.load(out / f"live/af/w{16:09.3f}")
+    assert_same(got, ecgcam.explain(tmp_path / "live.hea", ["af"], model, start=16.0, gradient=None)[0])
