@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays, one_line
+from ecgcam.records.doubts import doubts_about
 from ecgcam.records.record import Record, canonical_name, possible_rate
 
 # Millivolts per unit of the header. A header without a unit means millivolts (WFDB header(5)).
@@ -57,9 +58,10 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
         if path.is_dir():
             raise EcgcamError(f"{path}: is a folder, not a recording; name a file in it")
         reader = _reader(path)
-        return reader(path, fs, None if lead_names is None else tuple(lead_names))
+        record = reader(path, fs, None if lead_names is None else tuple(lead_names))
     except OSError as error:  # a folder that may not be entered, a name that is too long
         raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
+    return replace(record, notes=(*record.notes, *doubts_about(record)))
 
 
 def check_rate(fs: float | None) -> None:
