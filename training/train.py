@@ -1,10 +1,12 @@
 """Train the bundled model on PTB-XL: both towers at once, sigmoid loss over record x text pairs (Zhai et al. 2023).
 
-    python -m training.train --data PTBXL --out RUN            select: folds 1-7 train, fold 8 chooses the epoch
-    python -m training.train --data PTBXL --out RUN --refit E  refit: folds 1-8, E epochs, nothing is chosen
+    python -m training.train --data PTBXL --out RUN              select: folds 1-7 train, fold 8 is watched
+    python -m training.train --data PTBXL --out RUN --refit      refit: folds 1-8, nothing is chosen
+    python -m training.train --data PTBXL --out RUN --supervised the yardstick: the same signal tower, an output a finding
 
-The texts of a batch are: one phrase for every finding of the vocabulary, negated phrases, SCP statements, and the records' own
-reports. Leads are masked at random, down to a single one, so that a lead-masked record is no stranger to the model.
+The texts of a batch are: two phrases for every finding, some misspelt, negated phrases, SCP statements, and the records' own
+reports. A quarter of the records are simulated, findings and their twins. Leads are masked at random, down to a single one, so
+that a lead-masked record is no stranger to the model. The weights are an exponential average over about the last hundred steps.
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ecgcam.files import atomic
 from ecgcam.models.families.mini import MiniSignalTower
 from ecgcam.models.text.bundled import BundledTextTower
-from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl
+from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
 from training.metrics import auroc
 
 FS, SAMPLES = 250.0, 2500
+EPOCHS, RATE, AVERAGE = 24, 2e-3, 0.99
+# Real and simulated records of a batch, and simulated recordings of each finding.
+REAL, SIMULATED, EACH = 48, 16, 60
 TEMPLATES = ("{}", "{}", "{}", "{}", "ECG with {}", "ECG shows {}", "signs of {}", "{} is present", "{}.")
 NEGATIONS = (
     "no {}",
@@ -37,6 +44,17 @@ NEGATIONS = (
     "no signs of {}",
     "kein {}",
     "无{}",
+)
+NOT_NORMAL = (
+    "no {}",
+    "not a {}",
+    "without {}",
+    "no evidence of {}",
+    "kein {}",
+    "非{}",
+    "abnormal ECG",
+    "pathological ECG",
+    "pathologisches ekg",
 )
 FIGURES = ("af", "lbbb", "tachycardia", "pvc", "paced")
 
@@ -83,16 +101,41 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     return x
 
 
+def misspell(text: str, rng: np.random.Generator) -> str:
+    """A slip of the hand in one word of Latin letters: two letters swapped, one lost, one doubled, or an ending."""
+    words = text.split(" ")
+    long = [i for i, word in enumerate(words) if len(word) > 4 and word.isascii() and word.isalpha()]
+    if not long:
+        return text
+    chosen = int(rng.choice(long))
+    word, at = words[chosen], int(rng.integers(1, len(words[chosen]) - 1))
+    kinds = (
+        word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        word[:at] + word[at + 1 :],
+        word[:at] + word[at] + word[at:],
+        word[:-1] if word.endswith("s") else word + "s",
+    )
+    words[chosen] = str(rng.choice(kinds))
+    return " ".join(words)
+
+
 def sample_texts(findings: list[Finding], labels: Tensor, rng: np.random.Generator) -> tuple[list[str], Tensor]:
-    """One phrase for every finding, a negated one for a third of them; and their targets (B, P)."""
+    """Two phrases for every finding, a negated one for half of them; and their targets (B, P)."""
 
     def phrase(finding: Finding) -> str:
-        return finding.prompt if rng.random() < 0.35 else str(rng.choice(finding.phrases))
+        text = finding.prompt if rng.random() < 0.25 else str(rng.choice(finding.phrases))
+        text = str(rng.choice(TEMPLATES)).format(text)
+        return misspell(text, rng) if rng.random() < 0.25 else text
 
-    texts = [str(rng.choice(TEMPLATES)).format(phrase(finding)) for finding in findings]
-    negated = rng.permutation([i for i, f in enumerate(findings) if f.name != "normal"])[: len(findings) // 3]
-    texts += [str(rng.choice(NEGATIONS)).format(phrase(findings[i])) for i in negated]
-    return texts, torch.cat([labels, 1 - labels[:, torch.from_numpy(negated)]], dim=1)
+    def negated(finding: Finding) -> str:
+        text = finding.prompt if rng.random() < 0.5 else str(rng.choice(finding.phrases))
+        templates = NOT_NORMAL if finding.name == "normal" else NEGATIONS
+        return str(rng.choice(templates)).format(text)
+
+    texts = [phrase(finding) for finding in (*findings, *findings)]
+    denied = rng.permutation(len(findings))[: len(findings) // 2]
+    texts += [negated(findings[i]) for i in denied]
+    return texts, torch.cat([labels, labels, 1 - labels[:, torch.from_numpy(denied)]], dim=1)
 
 
 def report_targets(reports: list[str]) -> Tensor:
@@ -128,92 +171,197 @@ def embed(tower: nn.Module, windows: np.ndarray, batch: int = 64) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: TwoTowers, data: PtbXl, findings: list[Finding], fold: int) -> dict[str, float]:
-    """AUROC of each finding's prompt on a fold; NaN where it has fewer than two positives."""
+def evaluate(model: nn.Module, data: PtbXl, findings: list[Finding], fold: int) -> dict[str, float]:
+    """AUROC of each finding on a fold, by its prompt, or by its output; NaN where it has fewer than two positives."""
     rows = data.folds == fold
-    signals = embed(model.signal, data.windows[rows])
-    model.text.eval()
-    texts = nn.functional.normalize(model.text([finding.prompt for finding in findings]), dim=1)
-    scores = (signals @ texts.T).numpy()
+    if isinstance(model, Yardstick):
+        scores = model.scores(data.windows[rows])
+    else:
+        signals = embed(model.signal, data.windows[rows])
+        model.text.eval()
+        texts = nn.functional.normalize(model.text([finding.prompt for finding in findings]), dim=1)
+        scores = (signals @ texts.T).numpy()
     return {f.name: auroc(data.labels[rows, i], scores[:, i]) for i, f in enumerate(findings)}
 
 
-def train(
-    data: PtbXl, findings: list[Finding], folds: set[int], epochs: int, seed: int, out: Path, schedule: int
-) -> TwoTowers:
-    """Train for `epochs` of a cosine schedule that would last `schedule`; fold 8 is watched."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    model = TwoTowers()
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=2e-3
-    )
-    index = np.flatnonzero(np.isin(data.folds, list(folds)))
-    weights, batch = sampling_weights(data.labels[index]), 48
-    steps = len(index) // batch
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=schedule * steps, pct_start=0.1)
-    statements = [str(text) for text in data.statement_texts]
-    best = -1.0
-    for epoch in range(epochs):
-        model.train()
-        begun, total = time.monotonic(), 0.0
-        for rows in rng.choice(index, size=(steps, batch), p=weights):
-            labels = torch.from_numpy(data.labels[rows])
-            texts, targets = sample_texts(findings, labels, rng)
-            some = rng.permutation(len(statements))[:16]
-            reports = [data.reports[i] for i in rows]
-            targets = torch.cat(
-                [targets, torch.from_numpy(data.statements[rows][:, some]), report_targets(reports)], dim=1
-            )
-            x = augment(torch.from_numpy(data.windows[rows].astype("f4")), rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                signals = model.signal(x)
-            embedded = model.text([*texts, *(statements[i] for i in some), *reports])
-            loss = pair_loss(model.logits(signals.float(), embedded), targets)
-            optimizer.zero_grad()
+class Training:
+    """A run that can stop after any epoch and go on as if it had not: weights, averages, schedule and draws are kept.
+
+    Parameters
+    ----------
+    data : PtbXl
+        Real recordings.
+    simulated : (windows, labels)
+        Mixed in at a quarter of each batch; may be empty.
+    findings : list of Finding
+        The vocabulary.
+    folds : set of int
+        Which folds are trained on.
+    epochs, seed : int
+        Length of the schedule; of every draw.
+    supervised : bool
+        Train the yardstick instead: the same signal tower with an output a finding, no text.
+    """
+
+    def __init__(
+        self,
+        data: PtbXl,
+        simulated: tuple[np.ndarray, np.ndarray],
+        findings: list[Finding],
+        folds: set[int],
+        epochs: int,
+        seed: int,
+        supervised: bool = False,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.rng = np.random.default_rng(seed)
+        self.data, self.simulated, self.findings, self.supervised = data, simulated, findings, supervised
+        self.index = np.flatnonzero(np.isin(data.folds, list(folds)))
+        self.weights = sampling_weights(data.labels[self.index])
+        self.model: nn.Module = Yardstick(len(findings)) if supervised else TwoTowers()
+        # The shipped weights are an average over about the last hundred steps, which is steadier than any one of them.
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE), use_buffers=True
+        )
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        rest = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=RATE
+        )
+        self.steps = len(self.index) // REAL
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, RATE, total_steps=epochs * self.steps, pct_start=0.1
+        )
+        self.epochs, self.epoch = epochs, 0
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The averaged network."""
+        return self.average.module
+
+    def run_epoch(self) -> float:
+        """Go over as many batches as the folds hold; return the mean loss."""
+        self.model.train()
+        total = 0.0
+        for rows in self.rng.choice(self.index, size=(self.steps, REAL), p=self.weights):
+            loss = self._loss(rows)
+            self.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            scheduler.step()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+            self.average.update_parameters(self.model)
             total += loss.item()
-        figures = evaluate(model, data, findings, 8)
-        enough = {f.name for i, f in enumerate(findings) if np.sum(data.labels[data.folds == 8, i] == 1) >= 3}
-        macro = float(np.mean([figures[name] for name in sorted(enough)]))
-        five = float(np.mean([figures[name] for name in FIGURES]))
-        line = {"epoch": epoch + 1, "loss": round(total / steps, 4), "macro": round(macro, 4), "five": round(five, 4),
-                "seconds": round(time.monotonic() - begun, 1), "scale": round(model.log_scale.exp().item(), 2)}  # fmt: skip
+        self.epoch += 1
+        return total / self.steps
+
+    def _loss(self, rows: np.ndarray) -> Tensor:
+        windows, labels = self.data.windows[rows].astype("f4"), self.data.labels[rows]
+        if len(self.simulated[0]):
+            drawn = self.rng.integers(len(self.simulated[0]), size=SIMULATED)
+            windows = np.concatenate([windows, self.simulated[0][drawn].astype("f4")])
+            labels = np.concatenate([labels, self.simulated[1][drawn]])
+        x, targets = augment(torch.from_numpy(windows), self.rng), torch.from_numpy(labels)
+        with torch.autocast("cpu", torch.bfloat16):
+            signals = self.model.signal(x)
+        if self.supervised:
+            return pair_loss(self.model.output(signals.float()), targets)
+        texts, targets = sample_texts(self.findings, targets, self.rng)
+        statements = self.rng.permutation(len(self.data.statement_texts))[:16]
+        reports = [self.data.reports[i] for i in rows]
+        own = torch.cat([torch.from_numpy(self.data.statements[rows][:, statements]), report_targets(reports)], dim=1)
+        # A simulated recording has neither statements nor a report: unlabelled.
+        unlabelled = torch.full((len(windows) - len(rows), own.shape[1]), torch.nan)
+        targets = torch.cat([targets, torch.cat([own, unlabelled])], dim=1)
+        embedded = self.model.text([*texts, *(self.data.statement_texts[i] for i in statements), *reports])
+        return pair_loss(self.model.logits(signals.float(), embedded), targets)
+
+    def state(self) -> dict[str, Any]:
+        """Everything a later process needs to go on."""
+        return {
+            "model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(), "epoch": self.epoch, "torch": torch.get_rng_state(),
+            "numpy": json.dumps(self.rng.bit_generator.state),
+        }  # fmt: skip
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.epoch = state["epoch"]
+        torch.set_rng_state(state["torch"])
+        self.rng.bit_generator.state = json.loads(state["numpy"])
+
+
+class Yardstick(nn.Module):
+    """The supervised network that the bundled model is measured by: the same signal tower, one output a finding."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.signal, self.output = MiniSignalTower(), nn.Linear(128, count)
+
+    @torch.no_grad()
+    def scores(self, windows: np.ndarray) -> np.ndarray:
+        """(N, 12, T) -> (N, findings)."""
+        self.eval()
+        parts = [
+            self.output(self.signal(torch.from_numpy(windows[i : i + 64].astype("f4"))))
+            for i in range(0, len(windows), 64)
+        ]
+        scores: np.ndarray = torch.cat(parts).numpy()
+        return scores
+
+
+def train(training: Training, out: Path, watched: int = 8) -> None:
+    """Run to the end of the schedule, or go on after ``resume.pt``; a line an epoch in ``log.jsonl``; the end is ``last.pt``."""
+    kept = out / "resume.pt"
+    if kept.exists():
+        training.go_on(torch.load(kept, weights_only=True))
+    while training.epoch < training.epochs:
+        begun = time.monotonic()
+        loss = training.run_epoch()
+        figures = evaluate(training.averaged, training.data, training.findings, watched)
+        line = {"epoch": training.epoch, "loss": round(loss, 4), **summary(figures, training, watched),
+                "seconds": round(time.monotonic() - begun, 1)}  # fmt: skip
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
-        if macro > best:
-            best = macro
-            torch.save({"state": model.state_dict(), **line}, out / "best.pt")
-    torch.save({"state": model.state_dict(), **line}, out / "last.pt")
-    return model
+        with atomic(kept) as path:
+            torch.save(training.state(), path)
+    with atomic(out / "last.pt") as path:
+        torch.save({"state": training.averaged.state_dict(), "epoch": training.epoch}, path)
+
+
+def summary(figures: dict[str, float], training: Training, fold: int) -> dict[str, float]:
+    """Macro AUROC over the findings with at least three positives in the fold, and over the five of the README."""
+    rows = training.data.folds == fold
+    enough = [f.name for i, f in enumerate(training.findings) if np.sum(training.data.labels[rows, i] == 1) >= 3]
+    return {
+        "macro": round(float(np.mean([figures[name] for name in enough])), 4),
+        "five": round(float(np.mean([figures[name] for name in FIGURES])), 4),
+    }
 
 
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="PTB-XL: the folder with ptbxl_database.csv")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument(
-        "--refit",
-        type=int,
-        metavar="EPOCHS",
-        help="train on folds 1-8 for this many epochs of the same schedule",
-    )
+    parser.add_argument("--out", type=Path, required=True, help="a run that was interrupted there goes on")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--refit", action="store_true", help="train on folds 1-8: nothing is left to choose")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--simulated", type=int, default=EACH, metavar="N", help="simulated recordings a finding")
+    parser.add_argument("--supervised", action="store_true", help="train the yardstick: an output a finding, no text")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     findings = load_findings()
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    simulated = load_simulated(findings, args.simulated, FS, SAMPLES)
     folds = set(range(1, 9)) if args.refit else set(range(1, 8))
-    train(data, findings, folds, args.refit or args.epochs, args.seed, args.out, args.epochs)
+    train(Training(data, simulated, findings, folds, args.epochs, args.seed, args.supervised), args.out)
 
 
 if __name__ == "__main__":
