@@ -1,6 +1,6 @@
-"""Figures of the shipped weights on a fold of PTB-XL, and the model card made from them.
+"""Every figure of the model card, from the shipped weights, and the card made from them.
 
-    python -m training.card --data PTBXL --fold 9 --out docs/mini.md
+    python -m training.card --data PTBXL --ludb LUDB --fold 9 --out docs/mini.md
 
 AUROC of each finding's own prompt against the labels of the vocabulary; intervals by 1,000 bootstrap draws of patients.
 """
@@ -14,64 +14,128 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.records import CANONICAL_LEADS
+from training import figures as measure
 from training.data import Finding, PtbXl, load_findings, load_ptbxl
+from training.figures import ENOUGH
 from training.metrics import auroc, bootstrap_interval
-from training.train import FIGURES, FS, ROOT, SAMPLES, embed
+from training.train import FIGURES, FS, ROOT, SAMPLES
+from training.words import german_sentences, held_out, shares
 
 TEMPLATE = ROOT / "training/card.md"
+YARDSTICK = ROOT / "training/weights/yardstick-refit-0.npz"
+# Atrial fibrillation among records of these rates only, so that rate does not give it away.
+USUAL_RATES = (60.0, 110.0)
 
 
-def single_leads(network: nn.Module, windows: np.ndarray, labels: np.ndarray, text: np.ndarray) -> list[float]:
-    """AUROC from each lead alone, the others at their baseline."""
-    figures = []
-    for lead in range(windows.shape[1]):
-        alone = np.zeros_like(windows)
-        alone[:, lead] = windows[:, lead]
-        figures.append(auroc(labels, embed(network, alone).numpy() @ text))
-    return figures
-
-
-def tables(data: PtbXl, findings: list[Finding], fold: int) -> dict[str, str]:
-    """The card's figures, as Markdown, by the names of its place holders."""
-    model = load_model("mini", device="cpu")
-    rows = data.folds == fold
-    windows, patients = data.windows[rows], data.patients[rows]
-    texts = model.encode_text([finding.prompt for finding in findings]).numpy()
-    scores = embed(model.network, windows).numpy() @ texts.T
-    by_name: dict[str, float] = {}
+def by_finding(data: PtbXl, rows: np.ndarray, findings: list[Finding], ours: np.ndarray, theirs: np.ndarray) -> str:
+    """A line a finding: positives, AUROC with interval, and the yardstick's."""
     lines = []
     for i, finding in enumerate(findings):
         labels = data.labels[rows, i]
         positives = int((labels == 1).sum())
-        by_name[finding.name] = auroc(labels, scores[:, i])
+        learned = " (simulator)" if finding.source == "simulator" else ""
         if positives == 0:
-            lines.append(f"| {finding.prompt} | 0 | none to score | |")
+            lines.append(f"| {finding.prompt}{learned} | 0 | none to score | | |")
             continue
-        low, high = bootstrap_interval(labels, scores[:, i], patients)
-        few = " (few)" if positives < 10 else ""
-        lines.append(f"| {finding.prompt} | {positives}{few} | {by_name[finding.name]:.3f} | {low:.3f} to {high:.3f} |")
-    leads = []
-    for name in FIGURES:
-        i = [finding.name for finding in findings].index(name)
-        alone = single_leads(model.network, windows, data.labels[rows, i], texts[i])
-        leads.append(
-            f"| {findings[i].prompt} | " + " | ".join(f"{value:.2f}" for value in alone) + f" | {np.mean(alone):.2f} |"
+        low, high = bootstrap_interval(labels, ours[:, i], data.patients[rows])
+        few = " (few)" if positives < ENOUGH else ""
+        lines.append(
+            f"| {finding.prompt}{learned} | {positives}{few} | {auroc(labels, ours[:, i]):.3f} | {low:.3f} to {high:.3f} "
+            f"| {auroc(labels, theirs[:, i]):.3f} |"
         )
-    common = [f.name for i, f in enumerate(findings) if (data.labels[rows, i] == 1).sum() >= 10]
+    return "\n".join(lines)
+
+
+def lead_table(model: EcgTextModel, data: PtbXl, rows: np.ndarray, findings: list[Finding], common: list[int]) -> str:
+    """AUROC of each finding with enough positives from each lead alone."""
+    windows, labels = data.windows[rows], data.labels[rows]
+    rates = measure.heart_rates(windows)
+    usual = (rates >= USUAL_RATES[0]) & (rates <= USUAL_RATES[1])
+    names = [finding.name for finding in findings]
+    chosen = sorted({*common, *(names.index(name) for name in FIGURES)})
+    texts = [findings[i].prompt for i in chosen]
+    table = measure.single_leads(model, windows, labels[:, chosen], texts)
+    lines = [_row(text, values) for text, values in zip(texts, table, strict=True)]
+    af = names.index("af")
+    at_usual = measure.single_leads(model, windows[usual], labels[usual][:, [af]], [findings[af].prompt])[0]
+    positives = int((labels[usual, af] == 1).sum())
+    lines.append(_row(f"{findings[af].prompt}, 60 to 110 beats/min ({positives} of {int(usual.sum())})", at_usual))
+    return "\n".join(lines)
+
+
+def _row(name: str, values: np.ndarray) -> str:
+    return f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {np.mean(values):.2f} |"
+
+
+def words_tables(model: EcgTextModel, data: PtbXl, rows: np.ndarray, findings: list[Finding]) -> dict[str, str]:
+    """Held-out phrasings, and negation."""
+    trained = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
+    reports = [report for report, here in zip(data.reports, rows, strict=True) if here]
+    phrases = [*held_out(), *german_sentences(reports, trained)]
+    placed = [
+        f"| {kind} | {count} | {share:.3f} |" for kind, (share, count) in shares(model, findings, phrases).items()
+    ]
+    denied = measure.negation(model, findings, data.windows[rows], data.labels[rows])
+    scored = [one.accuracy for one in denied if one.positives >= ENOUGH]
+    lines = []
+    for one in denied:
+        accuracy = "" if np.isnan(one.accuracy) else f"{one.accuracy:.2f}"
+        lines.append(f"| {one.finding} | {one.positives} | {accuracy} | {one.no:.2f} | {one.without:.2f} |")
+    near = [one.finding for one in denied if max(one.no, one.without) >= 0.6]
+    return {
+        "phrasings": "\n".join(placed),
+        "negation": "\n".join(lines),
+        "negation_mean": f"{np.mean(scored):.3f}",
+        "negation_count": str(len(scored)),
+        "negation_near": f"{len(denied) - len(near)} of {len(denied)}" + (f" (not {', '.join(near)})" if near else ""),
+    }
+
+
+def ludb_table(model: EcgTextModel, folder: Path, findings: list[Finding]) -> str:
+    """AUROC on recordings of another hospital that no training saw."""
+    windows, labels = measure.load_ludb(folder)
+    prompts = {finding.name: finding.prompt for finding in findings}
+    lines = []
+    for name, known in labels.items():
+        scores = measure.scores_of(model, windows, [prompts[name]])[:, 0]
+        low, high = bootstrap_interval(known, scores, np.arange(len(known)))
+        lines.append(f"| {prompts[name]} | {int(known.sum())} | {auroc(known, scores):.3f} | {low:.3f} to {high:.3f} |")
+    return "\n".join(lines)
+
+
+def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[str, str]:
+    """The card's figures, as Markdown, by the names of its place holders."""
+    model = load_model("mini", device="cpu")
+    rows = data.folds == fold
+    windows, labels = data.windows[rows], data.labels[rows]
+    ours = measure.scores_of(model, windows, [finding.prompt for finding in findings])
+    theirs = measure.yardstick_scores(YARDSTICK, windows, len(findings))
+    common = [i for i in range(len(findings)) if (labels[:, i] == 1).sum() >= ENOUGH]
+    five = [i for i, finding in enumerate(findings) if finding.name in FIGURES]
+    paired = measure.against_yardstick(labels[:, common], ours[:, common], theirs[:, common], data.patients[rows])
+    far, limit = measure.far_shares(model, data.windows[data.folds <= 8], windows)
+    signal_tower: nn.Module = model.network.get_submodule("signal")
     return {
         "fold": str(fold),
         "records": str(int(rows.sum())),
-        "findings": "\n".join(lines),
-        "five": f"{np.mean([by_name[name] for name in FIGURES]):.3f}",
-        "common": f"{np.mean([by_name[name] for name in common]):.3f}",
+        "findings": by_finding(data, rows, findings, ours, theirs),
+        "five": f"{measure.macro(labels[:, five], ours[:, five]):.3f}",
+        "common": f"{paired.ours:.3f}",
+        "common_yardstick": f"{paired.theirs:.3f}",
+        "gap": f"{paired.ours - paired.theirs:+.3f} [{paired.low:+.3f}, {paired.high:+.3f}]",
         "common_count": str(len(common)),
         "lead_names": " | ".join(CANONICAL_LEADS),
         "lead_rule": " | ".join(["---:"] * len(CANONICAL_LEADS)),
-        "leads": "\n".join(leads),
+        "leads": lead_table(model, data, rows, findings, common),
+        "far": " | ".join(f"{share:.2f}" for share in far),
+        "far_limit": f"{limit:.3f}",
+        "ludb": ludb_table(model, ludb, findings),
+        **words_tables(model, data, rows, findings),
         "parameters": f"{sum(p.numel() for p in model.network.parameters()):,}",
-        "signal_parameters": f"{sum(p.numel() for p in model.network.signal.parameters()):,}",  # type: ignore[union-attr]
+        "signal_parameters": f"{sum(p.numel() for p in signal_tower.parameters()):,}",
         "sha256": model.checkpoint_sha256,
     }
 
@@ -79,6 +143,7 @@ def tables(data: PtbXl, findings: list[Finding], fold: int) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--ludb", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/mini.md")
     args = parser.parse_args()
@@ -86,7 +151,7 @@ def main() -> None:
     findings = load_findings()
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
     text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in tables(data, findings, args.fold).items():
+    for name, value in tables(data, findings, args.fold, args.ludb).items():
         text = text.replace("{{" + name + "}}", value)
     args.out.write_text(text, encoding="utf-8")
 

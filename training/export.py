@@ -13,18 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ecgcam.files import atomic
 from ecgcam.models.families.mini import build
 from training.data import load_findings, load_ptbxl
-from training.train import FS, NEGATIONS, ROOT, SAMPLES, TEMPLATES
+from training.train import FS, NEGATIONS, NOT_NORMAL, ROOT, SAMPLES, TEMPLATES, Yardstick
 
 
 def export(run: Path, out: Path, texts: list[str]) -> None:
+    """Write a run's weights; a supervised run's (the yardstick's) as they are, since it has no words to learn."""
     state = torch.load(run, weights_only=True)["state"]
-    network = build()
-    network.load_state_dict({key: value for key, value in state.items() if key not in {"log_scale", "bias"}})
-    network.text.learn_words(texts)
+    network: nn.Module
+    if "output.weight" in state:
+        network = Yardstick(len(state["output.weight"]))
+        network.load_state_dict(state)
+    else:
+        network = build()
+        network.load_state_dict({key: value for key, value in state.items() if key not in {"log_scale", "bias"}})
+        network.text.learn_words(texts)
     arrays = {
         key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
         for key, value in network.state_dict().items()
@@ -46,7 +53,7 @@ def main() -> None:
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
     trained = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
     phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
-    export(args.run, args.out, [*phrases, *data.statement_texts, *trained, *TEMPLATES, *NEGATIONS])
+    export(args.run, args.out, [*phrases, *data.statement_texts, *trained, *TEMPLATES, *NEGATIONS, *NOT_NORMAL])
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
 
 

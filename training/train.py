@@ -29,7 +29,7 @@ from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_
 from training.metrics import auroc
 
 FS, SAMPLES = 250.0, 2500
-EPOCHS, RATE, AVERAGE = 24, 2e-3, 0.99
+EPOCHS, RATE, AVERAGE = 60, 2e-3, 0.99
 # Real and simulated records of a batch, and simulated recordings of each finding.
 REAL, SIMULATED, EACH = 48, 16, 60
 TEMPLATES = ("{}", "{}", "{}", "{}", "ECG with {}", "ECG shows {}", "signs of {}", "{} is present", "{}.")

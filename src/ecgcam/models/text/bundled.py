@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ecgcam.prompts import vocabulary_prompts
+
 # Words of letters and digits; each CJK character is a word of its own, since that script writes no spaces.
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
@@ -112,6 +114,14 @@ class BundledEncoder:
         embedded: Tensor = self.tower(texts)
         return embedded
 
+    def _nearest_findings(self, text: str, count: int = 3) -> list[str]:
+        """Return the vocabulary's prompts whose embeddings lie nearest to a prompt's."""
+        known = vocabulary_prompts()
+        with torch.no_grad():
+            embedded = nn.functional.normalize(self.encode([text, *known]), dim=1)
+        order = (embedded[1:] @ embedded[0]).argsort(descending=True)[:count]
+        return [known[int(i)] for i in order]
+
     def has(self, text: str) -> bool:  # noqa: ARG002  (any text has character n-grams)
         """Return true."""
         return True
@@ -122,5 +132,9 @@ class BundledEncoder:
         if not unknown:
             return []
         if len(unknown) == len(words):
-            return [f"the model knows no word of the prompt {text!r}; its score means little"]
+            nearest = ", ".join(self._nearest_findings(text))
+            return [
+                f"the model knows no word of the prompt {text!r}, so its score means little; the findings that it takes it for "
+                f"are {nearest}"
+            ]
         return [f"words of the prompt that the model does not know: {', '.join(unknown)}"]
