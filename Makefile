@@ -1,7 +1,7 @@
 # make demo          set up, simulate a recording, explain it
 # make test          set up and run every check; under ten minutes on two cores
 # make ci            the slower groups: the wheel outside the checkout, a short training, peers
-# make train         train the bundled model again from PTB-XL (DATA=folder with ptbxl_database.csv)
+# make train         train the bundled model and its yardstick again from PTB-XL (DATA=folder with ptbxl_database.csv)
 # make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
 # make bench         how fast, beside the usual script: benchmarks/results/, explained in docs/performance.md
 # make model-report  the model card's figures again, from the shipped weights
@@ -9,7 +9,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DATA   ?= .cache/recordings/ptbxl
+LUDB   ?= .cache/recordings/ludb
 RUN    ?= runs
+SEEDS  ?= 0
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -52,13 +54,21 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 	  { echo "make ci: no browser at $(CHROMIUM); install Debian's chromium (apt-get install chromium) or set CHROMIUM=/path/to/it" >&2; exit 1; }
 	touch $@
 
+# SEEDS="0 1 2" for all three; a run that was interrupted goes on.
 train: $(VENV)/.installed
-	$(BIN)/python -m training.train --data $(DATA) --out $(RUN)/select --epochs 60
-	$(BIN)/python -m training.train --data $(DATA) --out $(RUN)/refit --epochs 60 --refit 60
-	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/refit/last.pt
+	for seed in $(SEEDS); do \
+	  $(BIN)/python -m training.train --data $(DATA) --out $(RUN)/select-$$seed --seed $$seed && \
+	  $(BIN)/python -m training.train --data $(DATA) --out $(RUN)/refit-$$seed --seed $$seed --refit || exit 1; \
+	  for run in select refit; do \
+	    $(BIN)/python -m training.export --data $(DATA) --run $(RUN)/$$run-$$seed/last.pt --out training/weights/$$run-$$seed.npz || exit 1; \
+	  done; \
+	done
+	$(BIN)/python -m training.train --data $(DATA) --out $(RUN)/yardstick-0 --refit --supervised
+	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/yardstick-0/last.pt --out training/weights/yardstick-0.npz
+	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/refit-0/last.pt
 
 model-report: $(VENV)/.installed
-	$(BIN)/python -m training.card --data $(DATA) --fold 9 --out docs/mini.md
+	$(BIN)/python -m training.card --data $(DATA) --ludb $(LUDB) --fold 9 --out docs/mini.md
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -W ignore -m benchmarks.bench
