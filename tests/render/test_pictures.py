@@ -283,7 +283,9 @@ def test_glyphs_without_a_font_are_boxes_and_told_once_with_the_font_to_install(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fonts, "_other_font", lambda _: None)
-    monkeypatch.setattr(logging.getLogger("ecgcam"), "propagate", True)
+    logger = logging.getLogger("ecgcam")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])  # such as a command in another test left there
     fonts._tell.cache_clear()
     with caplog.at_level(logging.WARNING, "ecgcam"):
         for text, shown in (("心房颤动 AF", "“□□□□ AF”"), ("ภาวะ", "“□□□□”")):
