@@ -3,7 +3,7 @@
     python -m benchmarks.planted --data PTBXL --out benchmarks/results/planted.json
 
 The bundled model is fine-tuned on a label that has nothing to do with hearts: whether lead V3 carries a small marker, 120 ms of
-25 Hz and 0.2 mV at a random moment. The same marker in another lead means no. So the right map is known, lead and moment, and
+25 Hz and 0.4 mV at a random moment. The same marker in another lead means no. So the right map is known, lead and moment, and
 what a method misses is the method's fault. That the network relies on the marker is checked first: it tells marked records from
 unmarked ones, and with the markers taken out again it cannot.
 
@@ -37,7 +37,7 @@ from ecgcam.records import CANONICAL_LEADS, Record
 from ecgcam.settings import Settings
 
 PROMPT = "marker in lead V3"
-LEAD, SECONDS, MILLIVOLTS, HERTZ = CANONICAL_LEADS.index("V3"), 0.12, 0.2, 25.0
+LEAD, SECONDS, MILLIVOLTS, HERTZ = CANONICAL_LEADS.index("V3"), 0.12, 0.4, 25.0
 LENGTH = round(SECONDS * FS)
 MARKER = (MILLIVOLTS * np.sin(2 * np.pi * HERTZ * np.arange(LENGTH) / FS)).astype(np.float32)
 # Fewer draws than by default, for methods whose draws differ in nothing but their number.
@@ -171,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--records", type=int, default=60)
     parser.add_argument("--methods", default="all")
     parser.add_argument("--masks", default="baseline")
