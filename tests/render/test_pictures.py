@@ -312,6 +312,20 @@ def test_any_installed_font_is_found(caplog: pytest.LogCaptureFixture, monkeypat
     fonts._other_font.cache_clear()
 
 
+def test_a_font_that_was_installed_after_matplotlib_listed_fonts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    character = "\u02ef"
+    family = fonts.font_families(character)[1]
+    path = fonts._file(family)
+    others = [one for one in fonts.fontManager.ttflist if one.name == "DejaVu Sans"]
+    monkeypatch.setattr(fonts.fontManager, "ttflist", others)
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [path])
+    for cache in (fonts._other_font, fonts._new_fonts):
+        cache.cache_clear()
+    assert fonts.font_families(character) == ("DejaVu Sans", family)
+    for cache in (fonts._other_font, fonts._new_fonts):
+        cache.cache_clear()
+
+
 def test_cells_are_marked_where_they_lie_and_as_wide_as_they_see() -> None:
     centres = np.array([0.02, 0.06, 5.0])
     example = explanation(cell_width_ms=400.0, cell_step_ms=40.0)

@@ -6,6 +6,7 @@ Prompts come from users: they may be long, Chinese, or hold a dollar sign. Every
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findSystemFonts, fontManager, get_font
 from matplotlib.text import Text
 
 LATIN = "DejaVu Sans"  # comes with Matplotlib, so pictures look the same on every machine
@@ -158,6 +159,21 @@ def _width(text: str, font: FontProperties, dpi: float) -> float:
 @lru_cache(maxsize=64)
 def _other_font(characters: frozenset[str]) -> str | None:
     """Return the font of `OTHERS` that has most of `characters` (the first of equals), else of all installed, if any has one."""
+    return _best_font(characters) or (_best_font(characters) if _new_fonts() else None)
+
+
+@lru_cache(maxsize=1)
+def _new_fonts() -> bool:
+    """Tell Matplotlib of fonts that were installed after it listed them, which it does once for good; return whether any were."""
+    known = {entry.fname for entry in fontManager.ttflist}
+    found = [path for path in findSystemFonts() if path not in known]
+    for path in found:
+        with contextlib.suppress(RuntimeError, OSError):  # a font that FreeType cannot read draws nothing anyway
+            fontManager.addfont(path)
+    return bool(found)
+
+
+def _best_font(characters: frozenset[str]) -> str | None:
     installed = {
         entry.name
         for entry in fontManager.ttflist
