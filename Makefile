@@ -41,10 +41,11 @@ unit: $(VENV)/.installed-dev
 ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 	$(BIN)/pytest -m slow
 
-# Other programs that compute the same. grad-cam asks for torchvision, which nothing here runs; tests stand in for its names.
+# Other programs that compute the same, and Ray. grad-cam asks for torchvision, which nothing here runs; tests stand in for its names.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
 	$(PIP) torchcam ttach tqdm
 	$(PIP) --no-deps grad-cam
+	$(PIP) --editable '.[ray]'
 	touch $@
 
 # The report is looked at in a real browser: /usr/bin/chromium, or what CHROMIUM names.

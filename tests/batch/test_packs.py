@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tarfile
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,10 @@ def test_so_many_results_in_each(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack-00000.tar", "pack-00001.tar"]
     first = list(pack_members(tmp_path / "pack-00000.tar"))
     assert first == ["a/af/page.png", "a/af/summary.json", "sub/b/af/page.png", "sub/b/af/summary.json"]
-    with tarfile.open(tmp_path / "pack-00001.tar") as tar:
-        tar.extractall(tmp_path / "x", filter="data")
+    (tmp_path / "x").mkdir()
+    subprocess.run(
+        ["tar", "-xf", tmp_path / "pack-00001.tar", "-C", tmp_path / "x"], check=True
+    )  # as docs/results.md says
     assert (tmp_path / "x/房/颤/page.png").read_bytes() == "房/颤".encode()
     assert not is_file(tmp_path / "pack-00000.tar/a/af/other.png")
     assert Packs(tmp_path, 2, (1, 8)).existing() == []
