@@ -82,7 +82,9 @@ def assert_same_results(one: Path, two: Path, atol: float = 1e-5) -> None:
         a, b = Explanation.load(path), Explanation.load(two / path.relative_to(one))
         for name in ARRAYS:
             first, second = np.asarray(getattr(a, name), float), np.asarray(getattr(b, name), float)
-            assert np.abs(first - second).max(initial=0) <= atol * max(1e-9, np.abs(first).max(initial=0)), name
+            # 1 - cosine is noise of the last digit where the mask moves nothing: held against what it can be, not what it is.
+            size = 1.0 if name == "mask_shift" else max(1e-9, np.abs(first).max(initial=0))
+            assert np.abs(first - second).max(initial=0) <= atol * size, name
         assert a.score == pytest.approx(b.score, abs=atol)
 
 
