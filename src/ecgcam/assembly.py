@@ -125,7 +125,8 @@ def assemble(
     window, text = prepared.window, question.prompts[prompt]
     shown, cells, centres = _lay(maps, prepared, method)
     slope, smoothed = _per_millivolt(gradient, prepared, model.input, settings)
-    similarity = torch.nn.functional.cosine_similarity(answers.alone_embeddings, answers.whole_embedding[None], dim=1)
+    alone, whole = model.place(answers.alone_embeddings), model.place(answers.whole_embedding)
+    similarity = torch.nn.functional.cosine_similarity(alone, whole[None], dim=1)
     asked = [text, *(foil for foil in question.foils[prompt] if foil not in {"mean", "empty"})]
     warnings = [
         *window.record.notes,

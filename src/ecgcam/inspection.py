@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ecgcam.attribution.hooks import capture
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
+from ecgcam.models.base import AnswersPrompts, EcgTextModel
 from ecgcam.models.checkpoint import read_state
-from ecgcam.models.load import load_model
+from ecgcam.models.load import ProjectsText, load_model
 from ecgcam.models.recognition import Fit, fit_to, fits
 from ecgcam.models.spec import InputSpec, load_spec, windows_of
 from ecgcam.records import Record
@@ -53,10 +53,8 @@ def inspect_checkpoint(path: Path, model: str | None, allow_numpy_scalars: bool 
         If it cannot be read.
     """
     state = read_state(path, allow_numpy_scalars)
-    ranked = fits(state, path)
-    if model is not None:
-        wanted = load_spec(model).name
-        ranked = [fit for fit in ranked if fit.spec.name == wanted] or [fit_to(load_spec(model), state, path)]
+    # A copy of a model file, with numbers of the user's own, mostly keeps its name: the file decides, not the name.
+    ranked = fits(state, path) if model is None else [fit_to(load_spec(model), state, path)]
     count = sum(value.numel() for value in state.values())
     whole = [fit for fit in ranked if fit.whole]
     facts = {}
@@ -70,6 +68,10 @@ def _facts(model: EcgTextModel) -> dict[str, Any]:
     known = simulate("normal", SEED)
     record = Record("simulated", known.signal, known.fs, known.leads)
     x = _seen(record, model.input)
+    network = model.network
+    if isinstance(network, AnswersPrompts) and isinstance(network, ProjectsText):
+        # Nothing runs what answers prompts until one is asked: any will do.
+        network.project_text(torch.randn(1, network.text_width, generator=torch.Generator().manual_seed(SEED)))
     embedded = _embed(model, x)
     mistakes = {
         "aVL and aVF exchanged": _seen(_swapped(record), model.input),
@@ -82,7 +84,9 @@ def _facts(model: EcgTextModel) -> dict[str, Any]:
         "embedding": list(embedded.shape),
         "finite": bool(embedded.isfinite().all()),
         "gradients reach the target layer": _reached(model, x),
-        "mistakes": {name: _moved(embedded, _embed(model, wrong)) for name, wrong in mistakes.items()},
+        "mistakes": {
+            name: _moved(model.place(embedded), model.place(_embed(model, wrong))) for name, wrong in mistakes.items()
+        },
     }
 
 

@@ -91,6 +91,21 @@ def _transformers_names(state: State) -> State:
     return {key: value for key, value in saved.items() if not key.startswith("classifier.")} | extra
 
 
+def _ked(state: State) -> dict[str, Any]:
+    """Three networks beside each other, some of their weights under two names."""
+
+    def part(name: str) -> State:
+        return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+    ecg, query, text = (part(name) for name in ("ecg_model", "model", "text_encoder_head"))
+    ecg |= {key.replace(".convs.", ".convpath.0."): ecg[key] for key in ecg if ".convs." in key}
+    query |= {f"decoder.norm.{key}": query[f"decoder_norm.{key}"] for key in ("weight", "bias")}
+    query |= beside("logit_scale")
+    text |= beside("bert_model.embeddings.position_ids", "bert_model.pooler.dense.bias", "logit_scale")
+    rest = {"optimizer": {"state": {}}, "lr_scheduler": {}, "config": {"class_num": 5}, "epoch": 9}
+    return {"model": query, "ecg_model": ecg, "text_encoder": text} | rest
+
+
 PUBLISHED = {
     "melp": Published(_WAV2VEC2 | {"joint": 32, "queries": 12, "pool_heads": 2}, _melp),
     "d-beta": Published(
@@ -168,6 +183,9 @@ PUBLISHED = {
             "opt": {"state": {}, "param_groups": []},
         },
         {'\nnormalisation = "fixed"': '\nnormalisation = "fixed"\noffset = [0]\nscale = [4]'},
+    ),
+    "ked": Published(
+        {"widths": (8, 8, 8, 8), "depths": (1, 2, 2, 1), "layers": 2, "heads": 2, "hidden": 16, "text_width": 24}, _ked
     ),
     "st-mem": Published(
         {"width": 64, "depth": 12, "patch": 75, "patches": 30, "labels": 5},

@@ -20,7 +20,7 @@ from ecgcam.attribution.cells import cell_centres, own_cells
 from ecgcam.attribution.hooks import activations_of
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
+from ecgcam.models.base import AnswersPrompts, EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.models.spec import InputSpec, load_spec, model_names
 from ecgcam.pipeline import explain
@@ -46,6 +46,8 @@ def model(name: str, tmp_path_factory: pytest.TempPathFactory) -> EcgTextModel:
     bare = load_model(file, checkpoint, device="cpu")
     with torch.no_grad():
         width = bare.encode_signal(torch.zeros(1, 12, spec.input.samples)).shape[-1]
+    if isinstance(bare.network, AnswersPrompts):  # its table holds the text tower's features
+        width = bare.network.text_width
     return load_model(file, checkpoint, embeddings=write_table(spec, width, folder / "t.npz"), device="cpu")
 
 
@@ -92,9 +94,11 @@ def test_a_permuted_file_gives_the_same_explanation(model: EcgTextModel, record:
     window = take_window(read_record(record), spec.fs, spec.samples)
     offset, scale = spec.constants(window)
     x = torch.from_numpy((spec.arrange(window) - offset) * scale)
+    texts = model.encode_text(PROMPTS)
     with torch.no_grad():
         whole, swapped = model.encode_signal(torch.stack([x, x[[0, 1, 2, 3, 5, 4, *range(6, 12)]]]))
     assert (whole - swapped).abs().max() > 100 * TOLERANCE * whole.abs().max()
+    assert ((whole - swapped) @ texts.T).abs().max() > 100 * TOLERANCE
 
     permuted = written(tmp_path / "permuted.npz", np.random.default_rng(0).permutation(12))
     for straight, shuffled in zip(explain(record, PROMPTS, model), explain(permuted, PROMPTS, model), strict=True):

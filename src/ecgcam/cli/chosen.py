@@ -118,7 +118,7 @@ def compare_with(model: EcgTextModel, prompts: dict[str, Path], reading: Reading
         window = reading.window(reading.record(Item(path, path.stem), model.input), model.input, reading.start)
         with torch.no_grad():
             x = torch.from_numpy(model_input(window, model.input)[0])[None].to(model.device)
-            embedded[prompt] = model.encode_signal(x)[0].cpu()
+            embedded[prompt] = model.place(model.encode_signal(x)[0]).cpu()
     model.text = LikenessEncoder(embedded)
 
 

@@ -27,7 +27,8 @@ def run(
 ) -> None:
     """Embed prompts once, into a table that --embeddings reads where there is neither transformers nor a network.
 
-    The table holds joint embeddings, for the model whose checkpoint made them.
+    The table holds joint embeddings, for the model whose checkpoint made them; for a model that answers prompts itself (ked), its
+    text tower's features.
     """
     import numpy as np
 
@@ -42,9 +43,10 @@ def run(
     if out.suffix.lower() != ".npz":
         raise EcgcamError(f"{out}: a table of embeddings is an .npz file; name it so")
     check_writable(out.parent)
-    features = chosen.loaded.encode_text(prompts).numpy()
+    texts, rows = chosen.loaded.rows_of_a_table(prompts)
+    features = rows.numpy().astype(np.float32)
     tower = chosen.spec.text_model or chosen.spec.name
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(out) as path:
-        np.savez(path, texts=np.array(prompts), features=features.astype(np.float32), tower=np.array(tower))
-    say(f"{out}: {len(prompts)} prompts, {features.shape[1]} numbers each, by {tower}")
+        np.savez(path, texts=np.array(texts), features=features, tower=np.array(tower))
+    say(f"{out}: {len(texts)} prompts, {features.shape[1]} numbers each, by {tower}")

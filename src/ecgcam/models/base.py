@@ -34,6 +34,22 @@ class HoldsTexts(Protocol):
         """Return whether this one is among them, and so is not taken apart into phrasings."""
 
 
+@runtime_checkable
+class GivesFeatures(Protocol):
+    """A text side whose tower's features can be had before the model projects them."""
+
+    def features(self, texts: Sequence[str]) -> Tensor:
+        """Return (P, W)."""
+
+
+@runtime_checkable
+class AnswersPrompts(Protocol):
+    """A network that scores prompts itself: its embedding of a signal holds the scores of those asked of it so far."""
+
+    def place(self, embedding: Tensor) -> Tensor:
+        """Return embeddings (..., D) without the scores in them."""
+
+
 class EcgTextModel:
     """A signal encoder and a text encoder with one score between them.
 
@@ -75,6 +91,10 @@ class EcgTextModel:
         """Return joint embeddings as the score takes them, from what the network gives: unit length if it is a cosine."""
         return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding
 
+    def place(self, embedding: Tensor) -> Tensor:
+        """Return what tells how far signals are apart, of their embeddings (..., D): the same, whatever prompts were asked."""
+        return self.network.place(embedding) if isinstance(self.network, AnswersPrompts) else embedding
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Return joint embeddings (P, D) of prompts; unit length if the score is a cosine.
 
@@ -87,6 +107,16 @@ class EcgTextModel:
             parts = torch.split(embedded, [len(group) for group in phrasings])
             joint = torch.cat([part if len(part) == 1 else self.finish(part.mean(dim=0)[None]) for part in parts])
             return joint.to(self.device)
+
+    def rows_of_a_table(self, texts: Sequence[str]) -> tuple[list[str], Tensor]:
+        """Return what a table of prompts holds (see `ecgcam.models.text.table`): texts, and their joint embeddings (P, D).
+
+        Of a network that answers prompts itself they are the text tower's features (P, W), of each phrasing by itself.
+        """
+        if not (isinstance(self.network, AnswersPrompts) and isinstance(self.text, GivesFeatures)):
+            return list(texts), self.encode_text(texts)
+        phrases = list(dict.fromkeys(phrase for text in texts for phrase in self._phrasings(text)))
+        return phrases, self.text.features(phrases)
 
     def _phrasings(self, text: str) -> list[str]:
         if isinstance(self.text, HoldsTexts) and self.text.holds(text):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel, TextEncoder
+from ecgcam.models.base import AnswersPrompts, EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.models.text.published import PublishedEncoder, PublishedTower, tower_for
@@ -33,6 +33,7 @@ FAMILIES = {
     "net1d": "net1d:build",
     "ribeiro": "ribeiro:build",
     "xresnet1d": "xresnet:build",
+    "ked": "ked:build",
     "st-mem": "leadpatches:build_st_mem",
     "anyecg": "leadpatches:build_anyecg",
     "hubert-ecg": "hubert:build",
@@ -115,6 +116,8 @@ def load_model(
     state = network.adapt_state(whole, path) if isinstance(network, AdaptsState) else whole
     load_into(network, state, path, spec.name)
     folder = None if text_model is None else Path(text_model)
+    if targets and isinstance(network, AnswersPrompts):
+        raise EcgcamError(f"--target: {spec.name} answers texts and has no other outputs; ask it with --text")
     if targets:
         spec = replace(spec, similarity="dot")
         text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name)
@@ -183,7 +186,8 @@ def _text_side(
         raise EcgcamError(f"--text-model {folder}: {spec.name} takes no published text tower")
     if table is None and spec.text == "table":
         return NoText(spec.name)
-    joint_width = _joint_width(spec, network)
+    # What stands in a slot of this network means nothing in a table.
+    joint_width = 0 if isinstance(network, AnswersPrompts) else _joint_width(spec, network)
     if table is None:
         return TargetEncoder(joint_width, spec.labels, spec.name)
     if not isinstance(network, ProjectsText):

@@ -133,9 +133,13 @@ class PublishedEncoder:
             self._tower = self._make()
         return self._tower
 
+    def features(self, texts: Sequence[str]) -> Tensor:
+        """Return what the tower itself says (P, W)."""
+        return self.tower.features(texts)
+
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return (P, D), before L2."""
-        return self._project(self.tower.features(texts))
+        return self._project(self.features(texts))
 
     def has(self, text: str) -> bool:  # noqa: ARG002  (a tokenizer takes any text)
         """Return true."""

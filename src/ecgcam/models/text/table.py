@@ -79,7 +79,7 @@ class TableEncoder:
     table : TextTable
         The prompts.
     joint_width : int
-        Of the model's joint space: a table as wide holds joint embeddings.
+        Of the model's joint space: a table as wide holds joint embeddings; 0 where it has none to be written down.
     text_width : int, optional
         Of the model's text tower: a table as wide is taken through `project`.
     project : callable, optional
@@ -107,8 +107,8 @@ class TableEncoder:
     ) -> None:
         width = table.features.shape[1]
         if width not in {joint_width, text_width}:
-            takes = f"{joint_width} (joint embeddings)"
-            takes = takes if text_width is None else f"{text_width} (the text tower's features) or {takes}"
+            widths = [(text_width, "the text tower's features"), (joint_width, "joint embeddings")]
+            takes = " or ".join(f"{number} ({what})" for number, what in widths if number)
             raise _error(table.path, "features", f"rows of {width} numbers do not fit {model}, which takes {takes}")
         self.table, self.project = table, project if width == text_width else None
         self.expected = tower
