@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ecgcam.attribution.hooks import place_cells
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
+from ecgcam.models.spec import InputSpec
 from ecgcam.own import own_model
 from ecgcam.pipeline import explain
 from ecgcam.records import Record
@@ -50,6 +52,23 @@ def test_the_document_s_code_is_short_and_runs(folder: Path, capsys: pytest.Capt
     # Masked leads lie elsewhere (median, 0 mV), so that only what does not depend on the mask is the same.
     assert found.score == pytest.approx(said.score, abs=1e-6)
     assert np.allclose(found.cell_time, said.cell_time)
+
+
+def test_the_document_s_segmenter_is_asked_for_outputs_and_moments(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["explain", "demo/af-7.dat", "--model", f"mine_{folder.name}:load_segmenter", "--layer", "0", "--no-png"]
+    assert run([*call, "--target", "QRS", "--target", "QRS@1.2-1.5,2.0-2.3", "--out", "c", "--json"]) == 0
+    whole, part = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (whole["text"], part["text"]) == ("QRS", "QRS@1.2-1.5,2.0-2.3")
+    assert whole["score"] != part["score"]
+    found = Explanation.load(folder / "c/af-7/qrs-1-2-1-5-2-0-2-3")
+    # What lies further from these seconds than the kernel reaches has no part in the score.
+    near = np.abs(found.time[:, None] - [1.35, 2.15]).min(axis=1) < 0.15 + 0.05
+    assert np.abs(found.gradient[:, near]).max() > 0
+    assert not found.gradient[:, ~near].any()
+    assert run([*call, "--text", "af"]) == 2
+    assert "no encode_signal" in capsys.readouterr().err
 
 
 class Tiny(nn.Module):
@@ -139,3 +158,84 @@ def test_cells_that_see_everything_are_placed_by_what_moves_them_most() -> None:
     spec = place_cells(blurred, blurred, "layer", 12, 1000)
     assert spec.step == pytest.approx(10, rel=0.02)
     assert spec.offset == pytest.approx(4.5, abs=5)
+
+
+class Segmenter(nn.Module):
+    """A logit for each fifth of a second and each of two outputs: how high leads I and II stand there. No text, no names."""
+
+    def __init__(self, finish: str = "logits") -> None:
+        super().__init__()
+        self.look, self.finish = nn.AvgPool1d(100), finish
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = self.look(x)  # (B, 12, 50)
+        logits = 3.0 * cells[:, :2] ** 2
+        return {"logits": logits, "whole": logits.sum(dim=-1), "sigmoid": logits.sigmoid()}.get(
+            self.finish, cells[0, 0]
+        )
+
+
+def steps() -> Record:
+    """Lead I is 1 mV from second 2 to 3 and 2 mV from 6 to 7, lead II 1 mV from 4 to 5; the rest is silent."""
+    signal = np.zeros((12, 5000), np.float32)
+    signal[0, 1000:1500], signal[0, 3000:3500], signal[1, 2000:2500] = 1, 2, 1
+    return Record("steps", signal, 500.0, tuple(InputSpec().leads))
+
+
+def test_outputs_along_time_are_summed_over_the_moments_that_are_named() -> None:
+    model = own_model(Segmenter(), layer="look", targets=True)
+    targets = ["0", "0@2-3", "0@2-2.4,6-7", "1@4-5", "1@0-4"]
+    found = {one.meta["text"]: one for one in explain(steps(), targets, model, method="hires-cam", mask="zero")}
+    # 3 mV^2 in each of the five cells of a second at 1 mV, 12 at 2 mV.
+    wanted = {"0": 15 + 60, "0@2-3": 15, "0@2-2.4,6-7": 6 + 60, "1@4-5": 15, "1@0-4": 0}
+    assert {text: one.score for text, one in found.items()} == pytest.approx(wanted)
+    for text, seconds in {"0@2-3": [(2, 3)], "0@2-2.4,6-7": [(2, 2.4), (6, 7)]}.items():
+        cells, time = found[text].map_cells[0], found[text].cell_time
+        within = np.any([(time > begin) & (time < end) for begin, end in seconds], axis=0)
+        assert (cells[within] > 1).all()
+        assert not cells[~within].any()
+    # The mask and the gradient know the moments too.
+    assert found["0@2-3"].lead_scores.tolist() == pytest.approx([15] + 11 * [0])
+    assert not found["0@2-3"].gradient[0, 3000:3500].any()
+    assert found["0@2-3"].gradient[0, 1000:1500] == pytest.approx(6 / 100)
+    assert "output 0 of own has no name in its `labels`" in " ".join(found["0"].meta["warnings"])
+
+
+def test_labels_name_outputs_and_may_hold_an_at_sign() -> None:
+    network = Segmenter()
+    network.labels = ["QRS", "T@rest@1-2"]
+    model = own_model(network, layer="look", targets=True)
+    rows = model.encode_text(["qrs@2-3", "T@rest@1-2", "T@rest@1-2@4-5"])
+    assert rows.sum(dim=1).tolist() == [5, 50, 5]
+    assert rows[2].reshape(2, 50)[1, 20:25].tolist() == [1] * 5
+    assert not any(model.text.warnings(text) for text in ("0", "qrs@2-3"))
+
+
+@pytest.mark.parametrize(
+    ("target", "finish", "said"),
+    [
+        ("2", "logits", "own has the outputs 0 to 1$"),
+        ("2@1-2", "logits", "own has the outputs 0 to 1$"),
+        ("0@", "logits", "'' is no interval"),
+        ("@1-2", "logits", "own has the outputs 0 to 1$"),
+        ("0@3-2", "logits", "'3-2' is no interval; write START-END in seconds"),
+        ("0@3", "logits", "'3' is no interval"),
+        ("0@1-2,", "logits", "'' is no interval"),
+        ("0@12-13", "logits", "no moment of own lies in 12-13; its 50 outputs stand 0.2 s apart .* from 0 to 10 s"),
+        ("0@1-2", "whole", "an output of own is of the whole window; leave @1-2 out"),
+        ("0", "one", r"gives \(50,\); it must be outputs \(B, D\), or \(B, D, T\)"),
+    ],
+)
+def test_a_target_that_is_not_there_is_said(target: str, finish: str, said: str) -> None:
+    with pytest.raises(EcgcamError, match=said):
+        own_model(Segmenter(finish), layer="look", targets=True).encode_text([target])
+
+
+def test_probabilities_draw_a_note(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "ecgcam"):
+        own_model(Segmenter("sigmoid"), layer="look", targets=True)
+    assert "explain logits" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO", "ecgcam"):
+        own_model(Segmenter(), layer="look", targets=True)
+    assert "explain logits" not in caplog.text

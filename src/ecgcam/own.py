@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,30 @@ from ecgcam.attribution.hooks import place_cells
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
+from ecgcam.models.text.targets import TargetEncoder
 
 log = logging.getLogger("ecgcam")
 
 
-def load_own(name: str, device: str = "cpu", layer: str | None = None) -> EcgTextModel:
+def load_own(name: str, device: str = "cpu", layer: str | None = None, targets: bool = False) -> EcgTextModel:
     """Call the user's function, ``package.module:function``, and make what it returns explainable; see `own_model`."""
-    return own_model(_call(name), name, device, layer)
+    return own_model(_call(name), name, device, layer, targets)
 
 
-def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | None = None) -> EcgTextModel:
-    """Make any model with two encoders explainable.
+def own_model(
+    own: Any, name: str = "own", device: str = "cpu", layer: str | None = None, targets: bool = False
+) -> EcgTextModel:
+    """Make any model with two encoders explainable, or any network with outputs.
 
-    It needs ``encode_signal(x: (B, L, T)) -> (B, D)`` and ``encode_text(list of str) -> (P, D)``. It may have
+    It needs ``encode_signal(x: (B, L, T)) -> (B, D)`` and ``encode_text(list of str) -> (P, D)``. With `targets` prompts are
+    its outputs, logits (B, D), or (B, D, steps) along time (see `ecgcam.models.text.targets`): no text is encoded, and where
+    there is no ``encode_signal`` the module itself is called. It may have
 
     - ``network``: the `nn.Module` that layers are looked up in, if it is not a module itself;
     - ``input``: an `InputSpec`; without, 500 Hz, 10 s, the twelve leads in canonical order, mV;
     - ``layers``: path -> `LayerSpec`, the first is the default; a layer without one is taken as (B, C, T), its cells placed by
       an impulse;
+    - ``labels``: the names of its outputs, in order;
     - ``similarity``: ``cosine`` (default) or ``dot``; ``name``.
 
     Raises
@@ -47,11 +53,13 @@ def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | Non
         raise EcgcamError(
             f"--model {name}: returned {type(own).__name__}, which is no nn.Module and has none as `network`"
         )
-    for needed in ("encode_signal", "encode_text"):
+    for needed in () if targets else ("encode_signal", "encode_text"):
         if not callable(getattr(own, needed, None)):
             raise EcgcamError(
-                f"--model {name}: what it returned has no {needed}; docs/own-model.md shows what is needed"
+                f"--model {name}: what it returned has no {needed}; docs/own-model.md shows what is needed, and a classifier is "
+                "asked by --target"
             )
+    encode = own.encode_signal if callable(getattr(own, "encode_signal", None)) else network.__call__
     source = getattr(own, "input", None)
     if source is None:
         source = InputSpec()
@@ -65,7 +73,7 @@ def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | Non
     network.eval()
     layers = dict(getattr(own, "layers", {}))
     if layer is not None and layer not in layers:
-        layers[layer] = _placed(own, network, layer, source, name)
+        layers[layer] = _placed(encode, network, layer, source, name)
     if not layers:
         raise EcgcamError(
             f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)"
@@ -79,28 +87,50 @@ def own_model(own: Any, name: str = "own", device: str = "cpu", layer: str | Non
         source,
         layers,
         layer or next(iter(layers)),
-        similarity,
+        "dot" if targets else similarity,
+        labels=tuple(str(label) for label in getattr(own, "labels", ())),
     )
-    return EcgTextModel(spec, _Signal(own, network), _Text(own), _sha256(network), device)
+    signal = _Signal(encode, network, dense=targets)
+    text = _outputs(signal.to(device), spec, device) if targets else _Text(own)
+    return EcgTextModel(spec, signal, text, _sha256(network), device)
 
 
 class _Signal(nn.Module):
     """The user's signal side as one module: paths are looked up in the user's network."""
 
-    def __init__(self, own: Any, network: nn.Module) -> None:
+    def __init__(self, encode: Callable[[Tensor], Tensor], network: nn.Module, dense: bool = False) -> None:
         super().__init__()
-        self.network, self._encode = network, own.encode_signal
+        self.network, self._encode, self._dense = network, encode, dense
 
     def get_submodule(self, target: str) -> nn.Module:
         """Look a path up as the user writes it."""
         return self.network.get_submodule(target)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the user's `encode_signal` does; outputs over time (B, D, T) are summed over it."""
+        """Return what the user's `encode_signal` does; outputs over time (B, D, T) are summed over it, or, `dense`, kept."""
         embedded: Tensor = self._encode(x)
         if torch.is_grad_enabled() and not embedded.requires_grad and x.requires_grad:
             raise EcgcamError("encode_signal lets no gradient through (torch.no_grad or detach inside?); take it out")
-        return embedded.sum(dim=-1) if embedded.ndim == 3 else embedded
+        if embedded.ndim != 3:
+            return embedded
+        return embedded.flatten(1) if self._dense else embedded.sum(dim=-1)
+
+
+def _outputs(signal: _Signal, spec: ModelSpec, device: str) -> TargetEncoder:
+    """Return what the user's outputs are: how many, and how many moments each has."""
+    x = 10 * torch.randn(4, len(spec.input.leads), spec.input.samples, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        given = signal._encode(x.to(device))
+    if not isinstance(given, Tensor) or given.ndim not in {2, 3}:
+        shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise EcgcamError(f"--target: {spec.name} gives {shape}; it must be outputs (B, D), or (B, D, T) along time")
+    if float(given.min()) >= 0 and float(given.max()) <= 1:
+        log.info(
+            "%s: its outputs lie between 0 and 1, as probabilities do; explain logits, which do not saturate", spec.name
+        )
+    steps = given.shape[2] if given.ndim == 3 else 1
+    where = "its `labels` (see docs/own-model.md)"
+    return TargetEncoder(given.shape[1], spec.labels, spec.name, steps, spec.input.seconds, where)
 
 
 class _Text:
@@ -136,14 +166,16 @@ def _call(name: str) -> Any:
         raise EcgcamError(f"--model {name}: the function failed ({type(error).__name__}: {error})") from error
 
 
-def _placed(own: Any, network: nn.Module, layer: str, source: InputSpec, name: str) -> LayerSpec:
+def _placed(
+    encode: Callable[[Tensor], Tensor], network: nn.Module, layer: str, source: InputSpec, name: str
+) -> LayerSpec:
     """Find where a layer's cells are: (B, C, T) is taken for granted, and which samples move a cell tells where it lies."""
     try:
         module = network.get_submodule(layer)
     except AttributeError as error:
         known = [path for path, _ in network.named_modules() if path]
         raise EcgcamError(f"--layer {layer}: {name} has no such module; it has {', '.join(known[:8])}") from error
-    spec = place_cells(own.encode_signal, module, layer, len(source.leads), source.samples)
+    spec = place_cells(encode, module, layer, len(source.leads), source.samples)
     log.info(
         "%s: layer %s taken as (B, C, T), a cell every %g samples, the first at sample %g",
         name,

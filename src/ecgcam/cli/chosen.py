@@ -92,7 +92,7 @@ class Chosen:
             from ecgcam.models.load import choose_device
             from ecgcam.own import load_own
 
-            return load_own(str(self.model), choose_device(self.device), self.layer)
+            return load_own(str(self.model), choose_device(self.device), self.layer, self.targets)
         from ecgcam.models.load import load_model
 
         return load_model(**self.arguments)

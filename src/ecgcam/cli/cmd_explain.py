@@ -36,7 +36,8 @@ def run(
         typer.Option(
             "--target",
             metavar="INDEX|LABEL",
-            help="Explain an output of a classifier, its logit, in place of a text; may be repeated.",
+            help="Explain an output of a classifier, its logit, in place of a text; of outputs along time their sum, or with "
+            "INDEX@START-END,... that of these seconds of the window; may be repeated.",
             show_default=False,
         ),
     ] = None,

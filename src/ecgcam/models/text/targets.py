@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,9 +10,14 @@ from torch import Tensor
 
 from ecgcam.errors import EcgcamError
 
+_INTERVAL = re.compile(r"(\d+\.?\d*|\.\d+)-(\d+\.?\d*|\.\d+)", re.ASCII)
+
 
 class TargetEncoder:
     """Outputs of a classifier as directions: the score is the output itself, a logit and never a probability.
+
+    Where the outputs run along time (one logit for each moment), the score is their sum: over the whole window, or over the
+    moments that a target names, ``"QRS@1.2-1.4,2.1-2.3"``, seconds from the window's first sample.
 
     Parameters
     ----------
@@ -21,39 +27,78 @@ class TargetEncoder:
         Their names, in order, where they are known.
     model : str
         The model's name, for errors.
+    steps : int
+        How many moments each output has, alike over the window; 1 for an output of the whole window. The embedding of a signal
+        is then its outputs (width, steps), row by row.
+    seconds : float
+        Of the window.
+    where : str
+        What a user gives names to outputs in, for notes.
     """
 
-    def __init__(self, width: int, labels: Sequence[str], model: str) -> None:
-        self.width, self.model = width, model
+    def __init__(
+        self,
+        width: int,
+        labels: Sequence[str],
+        model: str,
+        steps: int = 1,
+        seconds: float = 0.0,
+        where: str = "its model file; look it up where the weights are published",
+    ) -> None:
+        self.width, self.model, self.steps, self.seconds, self.where = width, model, steps, seconds, where
         self._index = {label.casefold(): i for i, label in enumerate(labels)}
         self._labels = list(labels)
 
-    def _number(self, target: str) -> int | None:
-        known = self._index.get(target.casefold())
+    def _number(self, output: str) -> int | None:
+        known = self._index.get(output.casefold())
         if known is not None:
             return known
-        return int(target) if target.isdecimal() and int(target) < self.width else None
+        return int(output) if output.isdecimal() and int(output) < self.width else None
+
+    def _split(self, target: str) -> tuple[str, str | None]:
+        """Return which output, and which moments of it, if it names any. A label may hold an @ itself."""
+        output, _, moments = target.rpartition("@")
+        return (target, None) if self._number(target) is not None or not output else (output, moments)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Return one-hot rows (P, outputs).
+        """Return rows of zeros and ones (P, width x steps): the outputs that are summed.
 
         Raises
         ------
         EcgcamError
-            If there is no such output.
+            If there is no such output, or it has no such moments.
         """
-        rows = torch.zeros(len(texts), self.width)
+        rows = torch.zeros(len(texts), self.width, self.steps)
         for row, text in zip(rows, texts, strict=True):
-            number = self._number(text)
+            output, moments = self._split(text)
+            number = self._number(output)
             if number is None:
                 names = f", or a label such as {', '.join(self._labels[:3])}" if self._labels else ""
                 raise EcgcamError(f"--target {text}: {self.model} has the outputs 0 to {self.width - 1}{names}")
-            row[number] = 1.0
-        return rows
+            row[number] = 1.0 if moments is None else self._chosen(text, moments)
+        return rows.flatten(1)
+
+    def _chosen(self, target: str, moments: str) -> Tensor:
+        """Return which of the steps (steps,) have their middle in one of the intervals."""
+        if self.steps == 1:
+            raise EcgcamError(
+                f"--target {target}: an output of {self.model} is of the whole window; leave @{moments} out"
+            )
+        middles = (torch.arange(self.steps, dtype=torch.float64) + 0.5) * self.seconds / self.steps
+        chosen = torch.zeros(self.steps, dtype=torch.bool)
+        for begin, end in _intervals(target, moments):
+            within = (middles >= begin) & (middles < end)
+            if not within.any():
+                raise EcgcamError(
+                    f"--target {target}: no moment of {self.model} lies in {begin:g}-{end:g}; its {self.steps} outputs stand "
+                    f"{self.seconds / self.steps:g} s apart over the window, which is from 0 to {self.seconds:g} s"
+                )
+            chosen |= within
+        return chosen.float()
 
     def has(self, text: str) -> bool:
         """Return whether there is such an output."""
-        return self._number(text) is not None
+        return self._number(self._split(text)[0]) is not None
 
     def holds(self, text: str) -> bool:
         """Return the same."""
@@ -61,11 +106,24 @@ class TargetEncoder:
 
     def warnings(self, text: str) -> list[str]:
         """Say so where an output has no name here."""
-        if self._labels or not text.isdecimal():
+        output, _ = self._split(text)
+        if self._labels or not output.isdecimal():
             return []
-        return [
-            f"output {text} of {self.model} has no name in its model file; look it up where the weights are published"
-        ]
+        return [f"output {output} of {self.model} has no name in {self.where}"]
+
+
+def _intervals(target: str, moments: str) -> list[tuple[float, float]]:
+    """Read ``1.2-1.4,2.1-2.3``: where each begins and ends, s."""
+    read = []
+    for part in moments.split(","):
+        interval = _INTERVAL.fullmatch(part.strip())
+        if interval is None or float(interval[1]) >= float(interval[2]):
+            raise EcgcamError(
+                f"--target {target}: {part.strip()!r} is no interval; write START-END in seconds of the window, several "
+                "separated by commas: 1.2-1.4,2.1-2.3"
+            )
+        read.append((float(interval[1]), float(interval[2])))
+    return read
 
 
 class LikenessEncoder:
