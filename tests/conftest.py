@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# What prompts were embedded to is kept between calls: tests leave the user's folder alone, and begin with nothing.
+os.environ["ECGCAM_CACHE"] = "off"
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tests.models.published import narrow_file, standin_state
 
+from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
 from ecgcam.models.checkpoint import read_state
-from ecgcam.models.load import load_model
-from ecgcam.models.spec import TowerSpec
-from ecgcam.models.text.published import PublishedTower
+from ecgcam.models.load import build_network, load_model
+from ecgcam.models.spec import TowerSpec, load_spec
+from ecgcam.models.text import cache as caching
+from ecgcam.models.text.published import TOWERS, published_text
+from ecgcam.models.text.tower import PublishedTower
+from ecgcam.records.simulator import simulate, write
 
 WORDS = [
     "[PAD]",
@@ -49,6 +57,10 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def tower(source: str, spec: TowerSpec, weights: dict | None = None, offline: bool = False) -> PublishedTower:
+    return TOWERS[spec.kind](source, spec, weights, offline)
+
+
 def direct(folder: Path, texts: list[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """transformers alone: pooler output and last hidden state."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -61,23 +73,23 @@ def direct(folder: Path, texts: list[str], length: int) -> tuple[torch.Tensor, t
 
 def test_pooler_and_class_token(bert: Path) -> None:
     pooled, hidden = direct(bert, [text.lower() for text in TEXTS], 32)
-    ours = PublishedTower(str(bert), TowerSpec(lower=True, length=32)).features(TEXTS)
+    ours = tower(str(bert), TowerSpec(lower=True, length=32)).features(TEXTS)
     assert torch.allclose(ours, pooled, atol=1e-5)
-    ours = PublishedTower(str(bert), TowerSpec(lower=True, length=32, pooling="class")).features(TEXTS)
+    ours = tower(str(bert), TowerSpec(lower=True, length=32, pooling="class")).features(TEXTS)
     assert torch.allclose(ours, hidden[:, 0], atol=1e-5)
 
 
 def test_case_template_order_and_cache(bert: Path) -> None:
-    plain = PublishedTower(str(bert), TowerSpec(length=32))
+    plain = tower(str(bert), TowerSpec(length=32))
     assert not torch.allclose(plain.features(["Atrial"]), plain.features(["atrial"]), atol=1e-3)
-    dressed = PublishedTower(str(bert), TowerSpec(length=32, template="normal {} rhythm"))
+    dressed = tower(str(bert), TowerSpec(length=32, template="normal {} rhythm"))
     assert torch.allclose(dressed.features(["sinus"]), plain.features(["normal sinus rhythm"]), atol=1e-6)
     together = plain.features(TEXTS)
     assert torch.allclose(plain.features(TEXTS[::-1]).flip(0), together, atol=1e-6)
 
 
 def test_a_decoder_reads_from_left_to_right_and_answers_at_the_end(bert: Path) -> None:
-    tower = PublishedTower(str(bert), TowerSpec(kind="bert-decoder", pooling="last", length=8, template="[BOS]{}"))
+    causal = tower(str(bert), TowerSpec(kind="bert-decoder", pooling="last", length=8, template="[BOS]{}"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(bert)
     config = transformers.AutoConfig.from_pretrained(bert)
     config.is_decoder = True
@@ -87,7 +99,7 @@ def test_a_decoder_reads_from_left_to_right_and_answers_at_the_end(bert: Path) -
     assert ids[0, -1] == WORDS.index("[CLS]")
     with torch.no_grad():
         expected = network(input_ids=ids, attention_mask=mask).last_hidden_state[:, -1]
-    assert torch.allclose(tower.features(["sinus rhythm"]), expected, atol=1e-5)
+    assert torch.allclose(causal.features(["sinus rhythm"]), expected, atol=1e-5)
 
 
 def test_the_encoder_of_t5(bert: Path, tmp_path: Path) -> None:
@@ -97,7 +109,7 @@ def test_the_encoder_of_t5(bert: Path, tmp_path: Path) -> None:
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=transformers.AutoTokenizer.from_pretrained(bert).backend_tokenizer, pad_token="[PAD]", unk_token="[UNK]"  # noqa: S106
     ).save_pretrained(tmp_path)  # fmt: skip
-    tower = PublishedTower(str(tmp_path), TowerSpec(kind="t5", pooling="class", length=8))
+    encoder = tower(str(tmp_path), TowerSpec(kind="t5", pooling="class", length=8))
     tokens = transformers.AutoTokenizer.from_pretrained(tmp_path)(
         ["sinus"], padding="max_length", max_length=8, return_tensors="pt"
     )
@@ -106,7 +118,7 @@ def test_the_encoder_of_t5(bert: Path, tmp_path: Path) -> None:
         expected = network(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state[
             :, 0
         ]
-    assert torch.allclose(tower.features(["sinus"]), expected, atol=1e-5)
+    assert torch.allclose(encoder.features(["sinus"]), expected, atol=1e-5)
 
 
 def test_a_merl_checkpoint_with_its_tower_inside(bert: Path, standin: Callable[[str], Path], tmp_path: Path) -> None:
@@ -129,11 +141,17 @@ def test_a_merl_checkpoint_with_its_tower_inside(bert: Path, standin: Callable[[
     assert not torch.allclose(expected[0], expected[1], atol=1e-3)
 
 
+def test_no_bars_where_nobody_sees_them(bert: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tower(str(bert), TowerSpec())
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()  # as it was
+
+
 def test_what_does_not_fit_is_said(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(EcgcamError, match="--offline forbids a download"):
-        PublishedTower("nobody/nothing", TowerSpec(), offline=True)
+        tower("nobody/nothing", TowerSpec(), offline=True)
     with pytest.raises(EcgcamError, match="do not fit its configuration"):
-        PublishedTower(str(bert), TowerSpec(), {"embeddings.word_embeddings.weight": torch.zeros(2, 2)})
+        tower(str(bert), TowerSpec(), {"embeddings.word_embeddings.weight": torch.zeros(2, 2)})
     with pytest.raises(EcgcamError, match="no such folder"):
         load_model("merl-vit-tiny", _some_weights(tmp_path), tmp_path / "none", "cpu").encode_text(["x"])
 
@@ -144,3 +162,218 @@ def _some_weights(folder: Path) -> Path:
     path = folder / "w.pth"
     torch.save({k: torch.from_numpy(np.asarray(standin_array(k, s))) for k, s in keys_of("merl-vit-tiny")}, path)
     return path
+
+
+# What models with a tower inside give ------------------------------------------------------------------------------------
+
+
+def tiny_tower(folder: Path, bert: Path, width: int, kind: str) -> Path:
+    """A tower of a model's own text width: configuration, tokenizer and weights, as published."""
+    folder.mkdir()
+    torch.manual_seed(1)
+    if kind == "t5":
+        config = transformers.T5Config(vocab_size=len(WORDS), d_model=width, d_kv=4, d_ff=16, num_layers=1, num_heads=2,
+                                       initializer_factor=2.0)  # fmt: skip
+        transformers.T5EncoderModel(config).save_pretrained(folder)
+    else:
+        sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        sizes["initializer_range"] = 0.3
+        config = transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=256, **sizes)
+        transformers.BertModel(config).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(bert).save_pretrained(folder)
+    return folder
+
+
+def save(name: str, state: dict[str, torch.Tensor], path: Path) -> Path:
+    """Save a state dict as one, or KED's in its three parts."""
+    if name == "ked":
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "ecg_model": {}, "text_encoder": {}}
+        for key, value in state.items():
+            part, _, rest = key.replace("text_encoder_head.", "text_encoder.").partition(".")
+            parts[part][rest] = value
+        torch.save(parts, path)
+    else:
+        torch.save({"model": state}, path)
+    return path
+
+
+@pytest.mark.parametrize(("name", "width"), [("melp", 768), ("d-beta", 24), ("ecg-coca", 24), ("ked", 24), ("esi", 24)])
+def test_a_tower_inside_a_checkpoint_or_in_a_folder_is_the_same_text(
+    name: str, width: int, bert: Path, tmp_path: Path
+) -> None:
+    """By the weights in the checkpoint, with configuration and tokenizer alone in the folder; and by the folder's weights."""
+    file = narrow_file(name, tmp_path)
+    spec = load_spec(file)
+    folder = tiny_tower(tmp_path / "tower", bert, width, spec.tower.kind)
+    kind = transformers.T5EncoderModel if spec.tower.kind == "t5" else transformers.AutoModel
+    weights = kind.from_pretrained(folder).state_dict()
+    save(name, standin_state(build_network(spec)), tmp_path / "without.pt")
+    inner = {spec.tower.weights + key: value for key, value in weights.items()}
+    save(name, standin_state(build_network(spec)) | inner, tmp_path / "inside.pt")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for each in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (bare / each).write_bytes((folder / each).read_bytes())
+    inside = load_model(file, tmp_path / "inside.pt", bare, "cpu", offline=True).encode_text(TEXTS)
+    outside = load_model(file, tmp_path / "without.pt", folder, "cpu", offline=True).encode_text(TEXTS)
+    assert torch.allclose(inside, outside, atol=1e-5)
+    assert (inside[0] - inside[1]).abs().max() > 100 * 1e-5
+
+
+def test_embed_writes_what_ked_asks_in_another_process(
+    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slot means nothing elsewhere: the table holds the tower's features, a row for each phrasing."""
+    file = narrow_file("ked", tmp_path)
+    checkpoint = save("ked", standin_state(build_network(load_spec(file))), tmp_path / "ked.pt")
+    folder, table = tiny_tower(tmp_path / "tower", bert, 24, "bert"), tmp_path / "t.npz"
+    (tmp_path / "p.txt").write_text("normal ECG\nsinus rhythm | atrial fibrillation\n", encoding="utf-8")
+    call = ["--model", str(file), "--checkpoint", str(checkpoint)]
+    embed = ["embed", *call, "--text-model", str(folder), "--text-file", str(tmp_path / "p.txt"), "--out", str(table)]
+    assert run(embed) == 0, capsys.readouterr().err
+    with np.load(table) as held:
+        assert held["texts"].tolist() == ["normal ECG", "sinus rhythm", "atrial fibrillation"]
+        assert held["features"].shape == (3, 24)
+    write(simulate("af", 7), tmp_path)
+    scores = []
+    for given in (["--text-model", str(folder)], ["--embeddings", str(table)]):
+        asked = ["score", str(tmp_path / "af-7.dat"), *call, *given, "--text-file", str(tmp_path / "p.txt"), "--json"]
+        assert run(asked) == 0, capsys.readouterr().err
+        scores.append(json.loads(capsys.readouterr().out.splitlines()[-1])["scores"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert len(set(scores[0].values())) == 2
+
+
+# Prompts kept between calls ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ECGCAM_CACHE", str(tmp_path / "kept"))
+    return tmp_path / "kept/text"
+
+
+class Counted:
+    """A tower made anew for each call, as in another process, and what it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        own = PublishedTower.features
+
+        def features(tower: PublishedTower, texts: list[str], batch: int = 16) -> torch.Tensor:
+            self.asked += texts
+            return own(tower, texts, batch)
+
+        monkeypatch.setattr(PublishedTower, "features", features)
+
+    def ask(self, folder: Path, texts: list[str], spec: TowerSpec | None = None, **more: object) -> torch.Tensor:
+        self.asked.clear()
+        given = {"state": {}, "checkpoint_sha256": "", "folder": folder, "offline": True} | more
+        return published_text("x", spec or TowerSpec(length=16), lambda rows: rows, **given).encode(texts)  # type: ignore[arg-type]
+
+
+def test_a_prompt_is_embedded_once_by_content(
+    bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counted = Counted(monkeypatch)
+    first = counted.ask(bert, TEXTS[:2])
+    assert counted.asked == TEXTS[:2]
+    again = counted.ask(bert, TEXTS)
+    assert counted.asked == TEXTS[2:]  # the others are known
+    assert torch.equal(again[:2], first)
+    # The same files elsewhere are the same tower; another weight, another tokenizer, another way to ask are not.
+    copied = tmp_path / "copied"
+    shutil.copytree(bert, copied)
+    assert torch.equal(counted.ask(copied, TEXTS), again)
+    assert counted.asked == []
+    for changed in (TowerSpec(length=16, lower=True), TowerSpec(length=16, pooling="class"), TowerSpec(length=15)):
+        counted.ask(bert, TEXTS, changed)
+        assert counted.asked == TEXTS
+    words = (copied / "tokenizer_config.json").read_text(encoding="utf-8")
+    (copied / "tokenizer_config.json").write_text(words + "\n", encoding="utf-8")
+    counted.ask(copied, TEXTS)
+    assert counted.asked == TEXTS
+    # Nothing but numbers lies there: no prompt can be read off a name or a file.
+    files = [path for path in kept.rglob("*") if path.is_file()]
+    assert len(files) == 3 * 5
+    assert {path.suffix for path in files} == {".npy"}
+    assert not any(b"fibrillation" in path.read_bytes().lower() for path in files)
+
+
+def test_weights_inside_are_known_by_the_checkpoint(bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, spec = Counted(monkeypatch), TowerSpec(length=16, weights="lm.")
+    weights = {f"lm.{key}": value for key, value in transformers.AutoModel.from_pretrained(bert).state_dict().items()}
+    first = counted.ask(bert, TEXTS, spec, state=dict(weights), checkpoint_sha256="one")
+    assert counted.asked == TEXTS
+    counted.ask(bert, TEXTS, spec, state=dict(weights), checkpoint_sha256="one")
+    assert counted.asked == []
+    moved = {key: 1.1 * value for key, value in weights.items()}
+    other = counted.ask(bert, TEXTS, spec, state=moved, checkpoint_sha256="another")
+    assert counted.asked == TEXTS
+    assert (first - other).abs().max() > 1e-3
+    # The tower's own weights, in the same folder, are another content again.
+    counted.ask(bert, TEXTS, spec)
+    assert counted.asked == TEXTS
+
+
+def test_what_is_kept_needs_no_transformers_to_be_read(bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    counted.ask(bert, TEXTS)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    counted.ask(bert, TEXTS)
+    assert counted.asked == []
+    with pytest.raises(EcgcamError, match="not installed"):
+        counted.ask(bert, ["paced rhythm"])
+
+
+def test_damaged_files_are_made_again_and_a_folder_that_cannot_be_written_does_not_matter(
+    bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counted = Counted(monkeypatch)
+    first = counted.ask(bert, TEXTS)
+    files = sorted(kept.rglob("*.npy"))
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:-8])
+    np.save(files[2], np.full(768, np.nan, np.float32))
+    assert torch.allclose(counted.ask(bert, TEXTS), first, atol=1e-6)
+    assert sorted(counted.asked) == sorted(TEXTS)
+    counted.ask(bert, TEXTS)
+    assert counted.asked == []
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for nowhere in (str(tmp_path / "file"), "off"):
+        monkeypatch.setenv("ECGCAM_CACHE", nowhere)
+        for _ in range(2):
+            assert torch.allclose(counted.ask(bert, TEXTS), first, atol=1e-6)
+            assert counted.asked == TEXTS
+
+
+def test_the_folder_is_the_platform_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECGCAM_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    for platform, folder in (
+        ("linux", "xdg/ecgcam"),
+        ("darwin", "Library/Caches/ecgcam"),
+        ("win32", "local/ecgcam/Cache"),
+    ):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert caching.cache_folder() == tmp_path / folder
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the rule: no absolute path, no use
+    assert caching.cache_folder() == tmp_path / ".cache/ecgcam"
+
+
+def test_a_tower_on_the_hub_is_known_by_the_files_that_its_cache_holds(
+    bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "hub/models--some--tower/snapshots/abc"
+    shutil.copytree(bert, snapshot)
+    (tmp_path / "hub/models--some--tower/refs").mkdir()
+    (tmp_path / "hub/models--some--tower/refs/main").write_text("abc", encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    counted = Counted(monkeypatch)
+    first = counted.ask(bert, TEXTS)  # a folder with the same content has made them
+    got = published_text("some/tower", TowerSpec(length=16), lambda rows: rows, {}, "", None, True).encode(TEXTS)
+    assert torch.equal(got, first)
+    assert caching.cache_of("some/other", None, TowerSpec(), None) is None

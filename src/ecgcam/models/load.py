@@ -16,7 +16,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.models.base import AnswersPrompts, EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
-from ecgcam.models.text.published import PublishedEncoder, PublishedTower, tower_for
+from ecgcam.models.text.published import published_text
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 from ecgcam.models.text.targets import TargetEncoder
 
@@ -115,6 +115,7 @@ def load_model(
     whole = read_state(path, allow_numpy_scalars)
     state = network.adapt_state(whole, path) if isinstance(network, AdaptsState) else whole
     load_into(network, state, path, spec.name)
+    sha256 = sha256_of(path)
     folder = None if text_model is None else Path(text_model)
     if targets and isinstance(network, AnswersPrompts):
         raise EcgcamError(f"--target: {spec.name} answers texts and has no other outputs; ask it with --text")
@@ -122,8 +123,8 @@ def load_model(
         spec = replace(spec, similarity="dot")
         text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name)
     else:
-        text = _text_side(spec, network, table, whole, folder, offline)
-    return EcgTextModel(spec, network, text, sha256_of(path), choose_device(device))
+        text = _text_side(spec, network, table, whole, sha256, folder, offline)
+    return EcgTextModel(spec, network, text, sha256, choose_device(device))
 
 
 def choose_device(device: str) -> str:
@@ -175,13 +176,14 @@ def _text_side(
     network: nn.Module,
     table: TextTable | None,
     state: dict[str, Tensor],
+    sha256: str,
     folder: Path | None,
     offline: bool,
 ) -> TextEncoder:
     if table is None and isinstance(network, BringsText):
         return network.text_encoder()
     if table is None and spec.text == "table" and isinstance(network, ProjectsText) and spec.text_model:
-        return _published(spec, network, state, folder, offline)
+        return published_text(spec.text_model, spec.tower, _projection(network), state, sha256, folder, offline)
     if folder is not None:
         raise EcgcamError(f"--text-model {folder}: {spec.name} takes no published text tower")
     if table is None and spec.text == "table":
@@ -210,19 +212,6 @@ def _projection(network: ProjectsText) -> Callable[[Tensor], Tensor]:
         return network.project_text(features.to(next(parameters.parameters()).device))
 
     return project
-
-
-def _published(
-    spec: ModelSpec, network: ProjectsText, state: dict[str, Tensor], folder: Path | None, offline: bool
-) -> TextEncoder:
-    """Return the published tower, made when the first prompt comes: signals and `models check` need none."""
-
-    def tower() -> PublishedTower:
-        made = tower_for(spec.text_model, spec.tower, state, folder, offline)
-        state.clear()
-        return made
-
-    return PublishedEncoder(tower, _projection(network))
 
 
 def _weights(spec: ModelSpec, checkpoint: Path | None) -> Path:

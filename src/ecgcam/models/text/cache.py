@@ -1,0 +1,126 @@
+"""Features of prompts, kept between calls: a tower of 110 million numbers is not read again for a prompt that it has answered.
+
+They are kept by content: of the tower's weights, its configuration and tokenizer, how it is asked, and the prompt. Whatever
+changes, the key changes with it, and nothing has to be thrown away. A file holds one prompt's numbers; the prompt itself stands
+nowhere. ``ECGCAM_CACHE`` names another folder, or ``off``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ecgcam.errors import EcgcamError
+from ecgcam.files import atomic, load_arrays
+from ecgcam.models.checkpoint import sha256_of
+from ecgcam.models.spec import TowerSpec
+
+log = logging.getLogger("ecgcam")
+
+SWITCH = "ECGCAM_CACHE"
+# Goes up when what a tower is asked changes in a way that its `TowerSpec` does not say.
+FORMAT = 1
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_OTHERS = (".h5", ".msgpack", ".ot", ".onnx", ".md", ".png", ".gitattributes")
+
+
+class FeatureCache:
+    """Features of one tower in one folder, a file a prompt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, text: str) -> Path:
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+
+    def read(self, texts: Iterable[str]) -> dict[str, Tensor]:
+        """Return the features (W,) of those prompts that are kept; a damaged file is as good as none."""
+        kept = {}
+        for text in texts:
+            path = self._file(text)
+            if not path.is_file():
+                continue
+            try:
+                row = load_arrays(path)
+            except EcgcamError as error:
+                log.debug("not used: %s", error)
+                continue
+            if isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype == np.float32 and np.isfinite(row).all():
+                kept[text] = torch.from_numpy(row)
+        return kept
+
+    def write(self, rows: Mapping[str, Tensor]) -> None:
+        """Keep features (W,) of prompts; where nothing can be written, nothing is kept."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for text, row in rows.items():
+                with atomic(self._file(text)) as path:
+                    np.save(path, row.float().numpy())
+        except OSError as error:
+            log.debug("%s: prompts are not kept (%s)", self.folder, error.strerror or error)
+
+
+def cache_folder() -> Path | None:
+    """Return where ecgcam may keep what it can work out again, by the platform's custom; None if switched off."""
+    chosen = os.environ.get(SWITCH, "")
+    if chosen:
+        return None if chosen.lower() == "off" else Path(chosen).expanduser()
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home: a container's nameless user
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "ecgcam/Cache"
+    if sys.platform == "darwin":
+        return home / "Library/Caches/ecgcam"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else home / ".cache") / "ecgcam"
+
+
+def cache_of(source: str, folder: Path | None, spec: TowerSpec, checkpoint_sha256: str | None) -> FeatureCache | None:
+    """Return where a tower's features are kept; None if nowhere, or if the tower's files are not on this machine.
+
+    Parameters
+    ----------
+    source, folder : str, Path
+        Its name on the hub, and its local folder in place of that.
+    spec : TowerSpec
+        How it is asked.
+    checkpoint_sha256 : str
+        Of the checkpoint that holds its weights; None where they are those of the tower's files.
+    """
+    root, files = cache_folder(), _here(source) if folder is None else folder
+    if root is None or files is None or not files.is_dir():
+        return None
+    inside = checkpoint_sha256 is not None
+    names = sorted(path for path in files.iterdir() if path.is_file() and path.suffix not in _OTHERS)
+    if not inside and not any(path.suffix in _WEIGHTS for path in names):
+        return None
+    content = {path.name: sha256_of(path) for path in names if not (inside and path.suffix in _WEIGHTS)}
+    try:
+        versions = [metadata.version("transformers"), torch.__version__]
+    except metadata.PackageNotFoundError:
+        return None
+    key = [FORMAT, asdict(spec), checkpoint_sha256, content, versions]
+    return FeatureCache(root / "text" / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32])
+
+
+def _here(name: str) -> Path | None:
+    """Return the folder in which the hub's own cache has a tower's files, without asking the network."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(name, "config.json")
+    return Path(found).parent if isinstance(found, str) else None

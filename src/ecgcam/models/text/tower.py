@@ -1,0 +1,153 @@
+"""What published text towers have in common: tokenizer, weights and pooling, through transformers (extra ``ecgcam[text]``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ecgcam.errors import EcgcamError
+from ecgcam.files import one_line
+from ecgcam.models.spec import TowerSpec
+
+log = logging.getLogger("ecgcam")
+
+EXTRA = "pip install 'ecgcam[text]'"
+
+
+class PublishedTower:
+    """A text tower: prompts -> features (P, W), on the CPU. Each kind is a class of its own, in a file of its own.
+
+    Parameters
+    ----------
+    source : str
+        A name on the hub, or a local folder with configuration and tokenizer.
+    spec : TowerSpec
+        How it is asked.
+    weights : dict of Tensor, optional
+        The tower's own weights, from inside the model's checkpoint; without them those of `source`.
+    offline : bool
+        Nothing is downloaded.
+
+    Raises
+    ------
+    EcgcamError
+        If transformers is not installed, the tower cannot be had, or the weights do not fit it.
+    """
+
+    # The class of transformers that is made of a configuration.
+    architecture: ClassVar[str] = "AutoModel"
+
+    def __init__(
+        self, source: str, spec: TowerSpec, weights: dict[str, Tensor] | None = None, offline: bool = False
+    ) -> None:
+        self.source, self.spec = source, spec
+        if offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        try:
+            import transformers
+        except ImportError as error:
+            raise EcgcamError(f"--text: {source} is read by transformers, which is not installed: {EXTRA}") from error
+        try:
+            with _progress_where_it_is_seen():
+                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, local_files_only=offline)
+                config = transformers.AutoConfig.from_pretrained(source, local_files_only=offline)
+                self.configure(config)
+                self._network = self._build(getattr(transformers, self.architecture), config, weights, offline)
+        except (OSError, ValueError) as error:
+            where = (
+                "is not on this machine, and --offline forbids a download"
+                if offline
+                else f"cannot be had ({one_line(error)})"
+            )
+            raise EcgcamError(
+                f"{source}: the text tower {where}; give its folder with --text-model DIR, or a table with --embeddings"
+            ) from error
+        self._network.eval().float().requires_grad_(False)  # files in half precision too are run in single
+
+    def configure(self, config: Any) -> None:
+        """Change the tower's configuration before its network is made; most need nothing."""
+
+    def arrange(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens (P, length) and which of them are real, in the order in which the tower reads them."""
+        return ids, mask
+
+    def features(self, texts: Sequence[str], batch: int = 16) -> Tensor:
+        """Return (P, W)."""
+        return torch.cat([self._run(texts[i : i + batch]) for i in range(0, len(texts), batch)])
+
+    def _build(self, kind: Any, config: Any, weights: dict[str, Tensor] | None, offline: bool) -> nn.Module:
+        network: nn.Module
+        if weights is None:
+            network = kind.from_pretrained(self.source, config=config, local_files_only=offline)
+            return network
+        network = kind.from_config(config) if self.architecture == "AutoModel" else kind(config)
+        wanted = network.state_dict()
+        # Older files keep the numbers 0, 1, 2, ... as if they were weights.
+        missing = [key for key in wanted if key not in weights and not key.endswith("position_ids")]
+        misshapen = [key for key in wanted if key in weights and weights[key].shape != wanted[key].shape]
+        if missing or misshapen:
+            raise EcgcamError(
+                f"{self.source}: the text tower's weights in the checkpoint do not fit its configuration "
+                f"({', '.join([*missing, *misshapen][:3])}); give the folder of the tower it was trained with, --text-model DIR"
+            )
+        network.load_state_dict(
+            {key: weights[key].to(wanted[key].dtype) for key in wanted if key in weights}, strict=False
+        )
+        return network
+
+    def _run(self, texts: Sequence[str]) -> Tensor:
+        spec = self.spec
+        written = [spec.template.format(text) for text in texts]
+        if spec.lower:
+            written = [text.lower() for text in written]
+        tokens = self._tokenizer(
+            written, padding="max_length", truncation=True, max_length=spec.length, return_tensors="pt"
+        )
+        ids, mask = self.arrange(tokens["input_ids"], tokens["attention_mask"])
+        with torch.no_grad():
+            answer = self._network(input_ids=ids, attention_mask=mask)
+        hidden: Tensor = answer.last_hidden_state
+        if spec.pooling == "pooler":
+            if getattr(answer, "pooler_output", None) is None:
+                raise EcgcamError(f"{self.source}: has no pooler; its model file must say pooling = 'class' or 'last'")
+            pooled: Tensor = answer.pooler_output
+            return pooled
+        return hidden[:, 0] if spec.pooling == "class" else hidden[:, -1]
+
+
+@contextmanager
+def _progress_where_it_is_seen() -> Iterator[None]:
+    """Let transformers show its bars (a download takes minutes) only on a terminal, and only where notes are wanted."""
+    from transformers.utils import logging as bars
+
+    shown: bool = bars.is_progress_bar_enabled()
+    if shown and not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)):
+        bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+def weights_inside(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor] | None:
+    """Return the weights that a model's checkpoint holds under a prefix, without it; None if there are none."""
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if prefix and key.startswith(prefix)
+    } or None
+
+
+def check_folder(folder: Path | None) -> None:
+    """Raise `EcgcamError` if a tower's folder is not there."""
+    if folder is not None and not folder.is_dir():
+        raise EcgcamError(
+            f"{folder}: no such folder; --text-model takes one with a tower's configuration and tokenizer"
+        )
