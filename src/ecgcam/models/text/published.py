@@ -91,7 +91,7 @@ def published_text(
     folder: Path | None = None,
     offline: bool = False,
 ) -> PublishedEncoder:
-    """Return a model's text side: its tower from a local folder, else from the hub, with the checkpoint's weights where it has them.
+    """Return a model's text side: the tower of a local folder, else of the hub; with the checkpoint's weights, if it has them.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,8 +127,7 @@ class PublishedTower:
 @contextmanager
 def _progress_where_it_is_seen() -> Iterator[None]:
     """Let transformers show its bars (a download takes minutes) only on a terminal, and only where notes are wanted."""
-    from transformers.utils import logging as bars
-
+    bars: Any = import_module("transformers.utils.logging")
     shown: bool = bars.is_progress_bar_enabled()
     if shown and not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)):
         bars.disable_progress_bar()
