@@ -10,7 +10,8 @@ import torch
 from tests.toys import toy_model
 from torch import nn
 
-from ecgcam.evidence.sanity import agreement, noisy, randomised, shifted, shuffled
+from ecgcam.evidence.sanity import agreement, noisy, randomised, shifted, shuffled, signal_layers
+from ecgcam.models.load import load_model
 from ecgcam.models.spec import LayerSpec
 
 
@@ -43,6 +44,35 @@ def test_weights_are_drawn_from_the_top_down_and_the_model_stays() -> None:
     assert changed[1] == ["2.weight", "2.bias", "5.weight", "5.bias"]
     assert changed[2] == list(before)
     assert all(torch.equal(before[key], value) for key, value in model.network.state_dict().items())
+
+
+class TwoSides(nn.Module):
+    """A signal side, a text side declared after it, and a head that only training used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signal, self.text, self.training_head = three_layers(), nn.Linear(5, 2), nn.Linear(2, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.signal(x)
+
+
+def test_only_layers_that_a_signal_goes_through_are_drawn() -> None:
+    model = toy_model(TwoSides(), {"signal.0": LayerSpec("BCT", 1.0, 0.0)})
+    assert signal_layers(model) == ["signal.0", "signal.2", "signal.5"]
+    before = copy.deepcopy(model.network.state_dict())
+    other = randomised(model, 1 / 3, seed=5).network.state_dict()
+    changed = [key for key in before if not torch.equal(before[key], other[key])]
+    assert changed == ["signal.5.weight", "signal.5.bias"]
+    assert all(torch.equal(before[key], value) for key, value in model.network.state_dict().items())
+
+
+def test_the_first_quarter_of_mini_is_not_its_text_tower() -> None:
+    model = load_model("mini", device="cpu")
+    x = torch.randn(2, 12, 2500, generator=torch.Generator().manual_seed(1))
+    assert all(name.startswith("signal.") for name in signal_layers(model))
+    with torch.no_grad():
+        assert (randomised(model, 0.25, 0).encode_signal(x) * model.encode_signal(x)).sum(dim=1).max() < 0.7
 
 
 def test_random_weights_have_the_size_of_the_trained_and_repeat_by_seed() -> None:

@@ -53,6 +53,15 @@ def run(
     tile: Annotated[
         float, typer.Option("--tile", metavar="MS", help="What is taken out at a time, 40 to 120 ms.")
     ] = 80.0,
+    randomisations: Annotated[
+        int,
+        typer.Option(
+            "--randomisations",
+            metavar="N",
+            min=1,
+            help="Networks with random weights; from 2 on, also with only the top 25, 50, 75 % random.",
+        ),
+    ] = 1,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
     model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
@@ -125,6 +134,7 @@ def run(
         reading.check(items[0], spec.input)
     asked = {
         "texts": prompts, "methods": named, "masks": fills, "what": rooms, "scale": scale, "tile_ms": tile, "seed": seed,
+        "randomisations": randomisations,
         "model": spec.name, "start": start, "seconds": seconds,
     }  # fmt: skip
     journal = Journal(out, asked, resume)
@@ -133,7 +143,7 @@ def run(
 
     loaded = chosen.loaded
     trials = [Trial(name, fill) for fill in fills for name in named]
-    plan = Plan(tuple(rooms), scale, tile)
+    plan = Plan(tuple(rooms), scale, tile, randomisations)
     told: set[str] = set()
     failures = 0
 

@@ -12,7 +12,7 @@ import torch
 from ecgcam.assembly import Prepared, prepare
 from ecgcam.attribution.methods import method_named
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence import sanity
+from ecgcam.evidence.dependence import check_dependence, maps_of
 from ecgcam.evidence.edits import Case, Score
 from ecgcam.evidence.faithfulness import (
     confidence_change,
@@ -26,17 +26,14 @@ from ecgcam.evidence.intervals import mean_interval
 from ecgcam.evidence.localisation import measure_localisation, over_leads, over_time, widen
 from ecgcam.evidence.metrics import metric_named
 from ecgcam.evidence.truths import BoolArray, Truth
-from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
-from ecgcam.pipeline import explain_windows
-from ecgcam.prompts import phrases_of, vocabulary_prompts
 from ecgcam.question import ask
 from ecgcam.records import Window
+from ecgcam.records.record import FloatArray
 from ecgcam.settings import Settings
 
 ROOMS = ("faithfulness", "localisation", "sanity")
 RANDOM = "random map"
-OTHERS = 3  # prompts of other findings, and phrases of the same one, that a map is held against
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,14 @@ class Plan:
         At which maps are judged: ``evidence`` weighs leads by their gain, ``raw`` takes the method's own values.
     tile_ms : float
         Length of the tiles that faithfulness takes out.
+    draws : int
+        Networks with random weights that maps are held against; from two on, the cascade from the top layer down too.
     """
 
     rooms: tuple[str, ...] = ROOMS
     scale: str = "evidence"
     tile_ms: float = 80.0
+    draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,10 @@ def evaluate_window(
         chosen = replace(settings, method=trial.method, mask=trial.mask, gradient=None)
         mask = trial.mask or model.input.fill
         try:
-            found = _maps(window, texts, model, chosen)
-            checks = _sanity(window, texts, found, model, chosen) if "sanity" in plan.rooms else {}
+            found = maps_of(window, texts, model, chosen)
+            checks = {}
+            if "sanity" in plan.rooms:
+                checks = check_dependence(window, found, model, chosen, _asked(window, model, chosen), plan.draws)
         except EcgcamError as error:
             refused(trial, error)
             continue
@@ -198,6 +200,12 @@ def _score(prepared: Prepared, text: str, model: EcgTextModel, settings: Setting
     return score
 
 
+def _asked(window: Window, model: EcgTextModel, settings: Settings) -> Callable[[str, FloatArray], float]:
+    """Return the score of a prompt and an edited window (L, T) in mV."""
+    prepared = prepare(window, model.input, settings)
+    return lambda text, signal: float(_score(prepared, text, model, settings)(signal[None])[0])
+
+
 def _judge(
     values: np.ndarray[Any, np.dtype[np.floating[Any]]],
     benches: Sequence[_Bench],
@@ -229,66 +237,6 @@ def _judge(
             found |= {prefix + metric: value for metric, value in measured.items()}
             chances |= {prefix + metric: None if metric == "auc" else chance for metric in measured}
     return found, chances
-
-
-def _maps(window: Window, texts: Sequence[str], model: EcgTextModel, settings: Settings) -> dict[str, Explanation]:
-    return {
-        explanation.meta["text"]: explanation
-        for _, explanation in explain_windows([(None, window)], texts, model, settings)
-    }
-
-
-def _sanity(
-    window: Window, texts: Sequence[str], found: dict[str, Explanation], model: EcgTextModel, settings: Settings
-) -> dict[str, dict[str, float]]:
-    """Return the sanity metrics of each prompt's map."""
-    seed = settings.seed
-    relatives = {text: _relatives(text, model, seed) for text in texts}
-    asked = list(dict.fromkeys(other for kinds in relatives.values() for others in kinds.values() for other in others))
-    maps = _maps(window, asked, model, settings) if asked else {}
-    step = max(1, round((found[texts[0]].meta["cell_step_ms"] or 1000 / window.fs) * window.fs / 1000))
-    unknowing = _maps(window, texts, sanity.randomised(model, 1.0, seed), settings)
-    noisy = _maps(_with(window, sanity.noisy(window.signal, window.valid, seed)), texts, model, settings)
-    later = _maps(_with(window, sanity.shifted(window.signal, step)), texts, model, settings)
-    prepared = prepare(window, model.input, settings)
-    mixed = sanity.shuffled(window.signal, window.valid, window.fs, seed)
-    result = {}
-    for text in texts:
-        cells = _cells(found[text])
-        values = {
-            "weights randomised": sanity.agreement(cells, _cells(unknowing[text])),
-            "noise": sanity.agreement(cells, _cells(noisy[text])),
-            "time shuffled": found[text].score - float(_score(prepared, text, model, settings)(mixed[None])[0]),
-        }
-        back = 1 if found[text].map_cells.shape[1] else step
-        values["shift"] = sanity.agreement(cells[:, :-back], _cells(later[text])[:, back:])
-        for kind, others in relatives[text].items():
-            if others:
-                values[kind] = float(np.mean([sanity.agreement(cells, _cells(maps[other])) for other in others]))
-        result[text] = values
-    return result
-
-
-def _relatives(text: str, model: EcgTextModel, seed: int) -> dict[str, list[str]]:
-    """Return prompts that a prompt's map is held against, as far as the model can embed them."""
-    own = phrases_of(text)
-    others = [prompt for prompt in vocabulary_prompts() if prompt not in own and prompt.casefold() != text.casefold()]
-    drawn = np.random.default_rng([seed, 7]).permutation(len(others))
-    kinds = {
-        "other prompts": [others[i] for i in drawn],
-        "synonyms": [phrase for phrase in own if phrase.casefold() != text.casefold()],
-        "negation": [f"no {text}"],
-    }
-    return {kind: [one for one in known if model.text.has(one)][:OTHERS] for kind, known in kinds.items()}
-
-
-def _with(window: Window, signal: np.ndarray[Any, np.dtype[np.float32]]) -> Window:
-    return replace(window, signal=signal)
-
-
-def _cells(explanation: Explanation) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Cells before relu, or the map itself for methods without cells."""
-    return explanation.map_cells if explanation.map_cells.shape[1] else explanation.map
 
 
 def _number(value: float | None) -> float | None:

@@ -47,7 +47,8 @@ METRICS = (
     Metric("other prompts", "sanity", "lower", None, "Rank correlation with the cells of other findings' prompts."),
     Metric("negation", "sanity", "lower", None, "Rank correlation with the cells of 'no' and the prompt."),
     Metric("synonyms", "sanity", "higher", None, "Rank correlation with the cells of the finding's other phrases."),
-    Metric("noise", "sanity", "higher", None, "Rank correlation with the cells of the record with its own noise added."),
+    Metric("paraphrase", "sanity", "higher", None, "Rank correlation with the cells of sentences around the prompt."),
+    Metric("noise", "sanity", "higher", None, "Rank correlation with the cells of the record with 20 µV of noise."),
     Metric("shift", "sanity", "higher", None, "Rank correlation with the cells of the record a cell later, moved back."),
     Metric("time shuffled", "sanity", "higher", None, "Score lost when the record's tenths of a second are shuffled."),
 )  # fmt: skip

@@ -28,23 +28,46 @@ def agreement(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) ->
 
 
 def randomised(model: EcgTextModel, depth: float, seed: int) -> EcgTextModel:
-    """Return a copy of a model whose top layers, a share `depth` of those with weights, know nothing any more.
+    """Return a copy of a model whose top layers, a share `depth` of those that a signal goes through, know nothing any more.
 
     Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018, section 4.1: from the top down. Each weight is drawn anew from
     the normal distribution of its tensor's mean and deviation, so that signals keep their size on the way up; running
-    averages stay. The order of layers is the order in which the network declares them. The model itself is left as it was.
+    averages stay. The order of layers is the order in which the network declares them. The text side, and the model itself,
+    are left as they were: what the prompt asks for is still asked.
     """
+    names = signal_layers(model)
     twin = copy.copy(model)
     twin.network = copy.deepcopy(model.network)
     twin.forget()
-    layers = [module for module in twin.network.modules() if any(True for _ in module.parameters(recurse=False))]
-    count = round(depth * len(layers))
+    count = round(depth * len(names))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for module in layers[len(layers) - count :]:
-            for parameter in module.parameters(recurse=False):
+        for name in names[len(names) - count :]:
+            for parameter in twin.network.get_submodule(name).parameters(recurse=False):
                 _draw_again(parameter, generator)
     return twin
+
+
+def signal_layers(model: EcgTextModel) -> list[str]:
+    """Return the modules with weights of their own that a signal's embedding hangs on, in the order of declaration.
+
+    A network may hold a text tower too, and heads that were for training only: weights without a gradient from a signal.
+    """
+
+    def find() -> list[str]:
+        network = copy.deepcopy(model.network).requires_grad_(True)
+        x = torch.randn(1, len(model.input.leads), model.input.samples, generator=torch.Generator().manual_seed(0)).to(
+            model.device
+        )
+        weights = [(name, w) for name, m in network.named_modules() for w in m.parameters(recurse=False)]
+        with torch.enable_grad():
+            answer = network(x).sum()
+            if not weights or not answer.requires_grad:
+                return []
+            slopes = torch.autograd.grad(answer, [w for _, w in weights], allow_unused=True)
+        return list(dict.fromkeys(name for (name, _), slope in zip(weights, slopes, strict=True) if slope is not None))
+
+    return model.remember("signal layers", find)
 
 
 def _draw_again(parameter: nn.Parameter, generator: torch.Generator) -> None:

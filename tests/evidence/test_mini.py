@@ -1,0 +1,46 @@
+"""What docs/evidence.md says of mini, in small: the same functions on fewer recordings, held to the aims. `make ci` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import sanity
+from training.data import PtbXl, load_findings, load_ptbxl
+
+from ecgcam.models.base import EcgTextModel
+from ecgcam.models.load import load_model
+from ecgcam.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.shared]
+
+
+@pytest.fixture(scope="module")
+def data(unpacked: Path) -> PtbXl:
+    return load_ptbxl(unpacked / "ptbxl", sanity.FS, sanity.SAMPLES, load_findings(), unpacked.parent)
+
+
+@pytest.fixture(scope="module")
+def mini() -> EcgTextModel:
+    return load_model("mini", device="cpu")
+
+
+def test_maps_hang_on_weights_and_words(data: PtbXl, mini: EcgTextModel) -> None:
+    found = sanity.judged(data, 9, mini, [mini, mini], each=1, draws=2, settings=Settings(gradient=None))
+    rows = {row["held against"]: row["mean"] for row in sanity.rows_of(found["values"], found["cases"])}
+    assert rows["another seed"] == pytest.approx(1.0)  # the model beside itself
+    assert abs(rows["weights stem"]) <= 0.1
+    assert rows["other prompts"] <= 0.5
+    assert rows["negation"] <= 0.0
+    assert min(rows["synonyms"], rows["paraphrase"], rows["noise"], rows["shift"]) >= 0.85
+    assert found["facts"]["spread, trained"] > 0.2
+
+
+def test_settling_takes_the_averages_of_what_it_saw(data: PtbXl, mini: EcgTextModel) -> None:
+    some = data.windows[:4]
+    twin = sanity.settled(sanity.sanity.randomised(mini, 1.0, 0), some)
+    norm = twin.network.get_submodule("signal.stem.1")
+    seen = twin.network.get_submodule("signal.stem.0")(sanity.torch.from_numpy(some.astype(np.float32)))
+    assert norm.running_mean.numpy() == pytest.approx(seen.mean(dim=(0, 2)).detach().numpy(), abs=1e-5)
+    assert not any(module.training for module in twin.network.modules())
