@@ -17,8 +17,9 @@ import torch
 from tests.models.conftest import standin_array
 from torch import Tensor, nn
 
-from ecgcam.models.load import build_network
-from ecgcam.models.spec import ModelSpec
+from ecgcam.models.base import AnswersPrompts, EcgTextModel
+from ecgcam.models.load import build_network, load_model
+from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.resources import configs
 
 State = dict[str, Tensor]
@@ -238,3 +239,16 @@ def write_table(spec: ModelSpec, width: int, path: Path) -> Path:
     features = np.random.default_rng(7).standard_normal((len(PROMPTS), width)).astype("f4")
     np.savez(path, texts=np.array(PROMPTS), features=features, tower=spec.text_model)
     return path
+
+
+def published_model(name: str, folder: Path) -> EcgTextModel:
+    """A narrow network of a family, loaded from the form in which its checkpoints come, with a table of prompts."""
+    file = narrow_file(name, folder)
+    spec = load_spec(file)
+    checkpoint = write_checkpoint(name, spec, folder / "published.pt")
+    bare = load_model(file, checkpoint, device="cpu")
+    with torch.no_grad():
+        width = bare.encode_signal(torch.zeros(1, 12, spec.input.samples)).shape[-1]
+    if isinstance(bare.network, AnswersPrompts):  # its table holds the text tower's features
+        width = bare.network.text_width
+    return load_model(file, checkpoint, embeddings=write_table(spec, width, folder / "t.npz"), device="cpu")

@@ -11,17 +11,14 @@ import torch
 from tests.models.published import (
     PROMPTS,
     PUBLISHED,
-    narrow_file,
-    write_checkpoint,
-    write_table,
+    published_model,
 )
 
 from ecgcam.attribution.cells import cell_centres, own_cells
 from ecgcam.attribution.hooks import activations_of
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.models.base import AnswersPrompts, EcgTextModel
-from ecgcam.models.load import load_model
+from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec, load_spec, model_names
 from ecgcam.pipeline import explain
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
@@ -39,16 +36,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def model(name: str, tmp_path_factory: pytest.TempPathFactory) -> EcgTextModel:
-    folder = tmp_path_factory.mktemp(name)
-    file = narrow_file(name, folder)
-    spec = load_spec(file)
-    checkpoint = write_checkpoint(name, spec, folder / "published.pt")
-    bare = load_model(file, checkpoint, device="cpu")
-    with torch.no_grad():
-        width = bare.encode_signal(torch.zeros(1, 12, spec.input.samples)).shape[-1]
-    if isinstance(bare.network, AnswersPrompts):  # its table holds the text tower's features
-        width = bare.network.text_width
-    return load_model(file, checkpoint, embeddings=write_table(spec, width, folder / "t.npz"), device="cpu")
+    return published_model(name, tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture(scope="module")
