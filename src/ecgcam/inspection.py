@@ -14,13 +14,16 @@ from ecgcam.attribution.hooks import capture
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import AnswersPrompts, EcgTextModel
 from ecgcam.models.checkpoint import read_state
-from ecgcam.models.load import ProjectsText, load_model
+from ecgcam.models.load import BringsText, ProjectsText, load_model
 from ecgcam.models.recognition import Fit, fit_to, fits
 from ecgcam.models.spec import InputSpec, load_spec, windows_of
+from ecgcam.models.text.tower import weights_inside
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 
 SEED = 1
+# How far a mistake moves the embedding.
+MEASURES = {"cosine": "1 - cosine", "dot": "change / length"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ class Inspection:
     fits : list of Fit
         Every model file, the best first.
     facts : dict
-        Of the model file that fits: shape of the embedding of a simulated recording, whether gradients reach the target layer,
-        and how far each usual mistake moves the embedding (1 - cosine). Empty where none fits.
+        Of the model file that fits: what it takes, how it is asked, what it still waits for, shape of the embedding of a
+        simulated recording, whether gradients reach the target layer, and how far each usual mistake moves the embedding
+        (1 - cosine). Empty where none fits.
     """
 
     tensors: int
@@ -60,8 +64,45 @@ def inspect_checkpoint(path: Path, model: str | None, allow_numpy_scalars: bool 
     facts = {}
     if len(whole) == 1:
         loaded = load_model(model or whole[0].spec.name, path, device="cpu", allow_numpy_scalars=allow_numpy_scalars)
-        facts = _facts(loaded)
+        if _embed(loaded, torch.zeros(len(loaded.input.leads), loaded.input.samples)).numel() == 1:
+            loaded.spec = replace(loaded.spec, similarity="dot")  # the cosine of two single numbers is a sign
+        facts = _described(loaded, state)
+        try:
+            facts |= _facts(loaded)
+        except EcgcamError as error:  # numbers that are the user's to write down
+            facts["waits for"] = str(error)
     return Inspection(len(state), count, ranked, facts)
+
+
+def _described(model: EcgTextModel, state: dict[str, Tensor]) -> dict[str, Any]:
+    """What it takes, and how it is asked."""
+    source = model.input
+    filters = "".join(f"{one.kind} filter, " for one in source.filters)
+    return {
+        "input": f"{source.fs:g} Hz, {source.seconds:g} s, {filters}normalisation {source.normalisation}, "
+        f"leads {' '.join(source.leads)}",
+        "prompts": _prompts(model, state),
+    }
+
+
+def _prompts(model: EcgTextModel, state: dict[str, Tensor]) -> str:
+    """Which flags ask it, and what they need."""
+    network, spec = model.network, model.spec
+    if isinstance(network, BringsText):
+        return "--text, by a text tower of its own"
+    if isinstance(network, ProjectsText) and spec.text_model:
+        try:
+            network.project_text(torch.zeros(1, network.text_width))
+        except EcgcamError as error:
+            return str(error)
+        here = weights_inside(state, spec.tower.weights) is not None
+        parts = "its weights are in this file, configuration and tokenizer come" if here else "all of it comes"
+        return f"--text, through {spec.text_model}: {parts} from the hub, or from --text-model DIR; or --embeddings"
+    width = _embed(model, torch.zeros(len(model.input.leads), model.input.samples)).shape[0]
+    return (
+        f"no text tower here: --like RECORD, --target 0 to {width - 1} where its outputs are labels, or --embeddings with "
+        f"{width} numbers a prompt"
+    )
 
 
 def _facts(model: EcgTextModel) -> dict[str, Any]:
@@ -73,20 +114,20 @@ def _facts(model: EcgTextModel) -> dict[str, Any]:
         # Nothing runs what answers prompts until one is asked: any will do.
         network.project_text(torch.randn(1, network.text_width, generator=torch.Generator().manual_seed(SEED)))
     embedded = _embed(model, x)
-    mistakes = {
+    mistakes: dict[str, Tensor] = {
         "aVL and aVF exchanged": _seen(_swapped(record), model.input),
         "leads in reverse order": x.flip(0),
         "microvolts taken for millivolts": _seen(replace(record, signal=record.signal * 1000), model.input),
         "half the rate taken for the rate": _seen(replace(record, fs=record.fs * 2), model.input),
-        "no normalisation": _seen(record, replace(model.input, normalisation="none")),
     }
+    if model.input.normalisation != "none":
+        mistakes["no normalisation"] = _seen(record, replace(model.input, normalisation="none"))
     return {
         "embedding": list(embedded.shape),
         "finite": bool(embedded.isfinite().all()),
         "gradients reach the target layer": _reached(model, x),
-        "mistakes": {
-            name: _moved(model.place(embedded), model.place(_embed(model, wrong))) for name, wrong in mistakes.items()
-        },
+        "measure": MEASURES[model.spec.similarity],
+        "mistakes": {name: _moved(model, embedded, _embed(model, wrong)) for name, wrong in mistakes.items()},
     }
 
 
@@ -108,8 +149,12 @@ def _embed(model: EcgTextModel, x: Tensor) -> Tensor:
         return model.encode_signal(x[None])[0]
 
 
-def _moved(one: Tensor, other: Tensor) -> float:
-    return round(float(1 - torch.nn.functional.cosine_similarity(one, other, dim=0)), 6)
+def _moved(model: EcgTextModel, one: Tensor, other: Tensor) -> float:
+    """How far apart two embeddings are: 1 - cosine where the score is one, else the change over the length of the first."""
+    one, other = model.place(one), model.place(other)
+    if model.spec.similarity == "cosine":
+        return max(0.0, round(float(1 - torch.nn.functional.cosine_similarity(one, other, dim=0)), 6))
+    return round(float((one - other).norm() / one.norm().clamp(min=1e-12)), 6)
 
 
 def _reached(model: EcgTextModel, x: Tensor) -> str:

@@ -106,10 +106,10 @@ def check_checkpoint(
             said = "fits" if fit.whole else f"{100 * fit.share:.0f} % of its keys are there; {fit.problem}"
             say(f"{fit.spec.name}: {said}")
         for name, value in found.facts.items():
-            if name != "mistakes":
+            if name not in {"mistakes", "measure"}:
                 say(f"  {name}: {value}")
         for name, moved in found.facts.get("mistakes", {}).items():
-            say(f"  {name}: moves the embedding by {moved:.4f} (1 - cosine)")
+            say(f"  {name}: moves the embedding by {moved:.4f} ({found.facts['measure']})")
         for question in best.spec.open if best.whole else ():
             say(f"  open: {question}")
     if not best.whole:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from importlib import import_module
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -13,12 +15,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ecgcam.errors import EcgcamError
+from ecgcam.files import one_line
 from ecgcam.models.base import AnswersPrompts, EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.models.text.published import published_text
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 from ecgcam.models.text.targets import TargetEncoder
+from ecgcam.resources import configs
 
 # Family -> module:function of `ecgcam.models.families`. The function takes the model file's options and returns the network.
 FAMILIES = {
@@ -115,6 +119,8 @@ def load_model(
     whole = read_state(path, allow_numpy_scalars)
     state = network.adapt_state(whole, path) if isinstance(network, AdaptsState) else whole
     load_into(network, state, path, spec.name)
+    if Path(spec.file).parent != configs() / "models":
+        _check_against(network, spec)
     sha256 = sha256_of(path)
     folder = None if text_model is None else Path(text_model)
     if targets and isinstance(network, AnswersPrompts):
@@ -147,13 +153,40 @@ def build_network(spec: ModelSpec) -> nn.Module:
     if spec.family not in FAMILIES:
         raise EcgcamError(f"{spec.name}: no such family {spec.family!r}; ecgcam knows {', '.join(FAMILIES)}")
     module, function = FAMILIES[spec.family].split(":")
+    build = getattr(import_module(f"ecgcam.models.families.{module}"), function)
+    _check_options(spec, build)
     try:
         # Without memory or numbers: the checkpoint brings both, and drawing weights would move the caller's random state.
         with torch.device("meta"), _Unfilled():
-            network: nn.Module = getattr(import_module(f"ecgcam.models.families.{module}"), function)(**spec.options)
-    except TypeError as error:
-        raise EcgcamError(f"{spec.name}: its options do not fit the family {spec.family} ({error})") from error
+            network: nn.Module = build(**spec.options)
+    except EcgcamError as error:
+        raise EcgcamError(f"{spec.file or spec.name}: {error}") from error
+    except (TypeError, ValueError, AssertionError, RuntimeError, ArithmeticError, LookupError) as error:
+        raise EcgcamError(f"{spec.file or spec.name}: options: do not fit together ({one_line(error)})") from error
     return network
+
+
+def _check_options(spec: ModelSpec, build: Callable[..., nn.Module]) -> None:
+    """Raise `EcgcamError` if the family lacks an option, needs another, or one is of another kind than its default."""
+    known = signature(build).parameters
+    where = spec.file or spec.name
+    for key, value in spec.options.items():
+        if key not in known:
+            raise EcgcamError(f"{where}: options.{key}: is unknown; the family {spec.family} allows {', '.join(known)}")
+        default = known[key].default
+        wanted = {bool: "true or false", int: "a positive whole number", tuple: "a list of positive whole numbers"}.get(
+            type(default)
+        )
+        if wanted is None:
+            continue
+        parts = value if type(default) is tuple and isinstance(value, Sequence) and len(value) else [value]
+        kind = bool if type(default) is bool else int
+        listed = isinstance(value, list | tuple) == (type(default) is tuple)
+        if not listed or not all(type(part) is kind and (kind is bool or part > 0) for part in parts):
+            raise EcgcamError(f"{where}: options.{key}: must be {wanted}, not {value!r}")
+    for key, parameter in known.items():
+        if parameter.default is Parameter.empty and key not in spec.options:
+            raise EcgcamError(f"{where}: options.{key}: is missing; the family {spec.family} needs it")
 
 
 class _Unfilled(TorchFunctionMode):
@@ -199,10 +232,27 @@ def _text_side(
     )
 
 
+def _check_against(network: nn.Module, spec: ModelSpec) -> None:
+    """Raise `EcgcamError` if the user's own model file does not describe its network: the layers, or the size of the window."""
+    known = dict(network.named_modules())
+    for layer in spec.layers:
+        if layer not in known:
+            near = ", ".join(get_close_matches(layer, known, 3, 0.3))
+            raise EcgcamError(f"{spec.file}: layers.{layer!r}: the network has no such module; near it are {near}")
+    _joint_width(spec, network)
+
+
 def _joint_width(spec: ModelSpec, network: nn.Module) -> int:
-    with torch.no_grad():
-        silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
-        return int(network.eval()(silence).shape[-1])
+    """Return the width of the joint space, by one signal; refuse a window that does not go through the network."""
+    silence = torch.zeros(1, len(spec.input.leads), spec.input.samples)
+    try:
+        with torch.no_grad():
+            return int(network.eval()(silence).shape[-1])
+    except (RuntimeError, ValueError) as error:
+        raise EcgcamError(
+            f"{spec.file or spec.name}: input: {len(spec.input.leads)} leads of {spec.input.samples} samples (fs x seconds) do "
+            f"not go through this network ({one_line(error)}); they must fit its options"
+        ) from error
 
 
 def _projection(network: ProjectsText) -> Callable[[Tensor], Tensor]:

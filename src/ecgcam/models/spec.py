@@ -191,7 +191,8 @@ class ModelSpec:
     `options` go to the family's network; `weights` is a file beside ecgcam's own, or empty. `text` says where prompts come
     from: ``bundled``, the network's own tower; ``table``, the published tower that `text_model` names and `tower` describes, or
     embeddings that it made elsewhere; ``none``, a classifier, whose `labels` are its outputs in order, where they are known.
-    `open` holds what the sources leave open or contradict each other in, and what was done about it.
+    `open` holds what the sources leave open or contradict each other in, and what was done about it. `file` is where all this
+    was read, for errors.
     """
 
     name: str
@@ -211,6 +212,7 @@ class ModelSpec:
     labels: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     open: tuple[str, ...] = ()
+    file: str = ""
 
     def layer_named(self, path: str | None = None) -> tuple[str, LayerSpec]:
         """Return the path of a layer (default: the target layer) and where its cells are.
@@ -278,6 +280,16 @@ def load_spec(name_or_file: str | Path) -> ModelSpec:
     return _Checked(path, table).spec()
 
 
+_KINDS = {
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
+
+
 class _Checked:
     """A TOML table whose every access is checked, so that an error names file, key and allowed values."""
 
@@ -311,6 +323,7 @@ class _Checked:
             similarity=self._choice("score.similarity", Similarity, "cosine"),
             options=self._get("options", dict, {}),
             open=self._words("open"),
+            file=str(self.path),
         )
 
     def _input(self) -> InputSpec:
@@ -423,7 +436,7 @@ class _Checked:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self._error(key, f"must be a {kind.__name__}, not {value!r}")
+            raise self._error(key, f"must be {_KINDS[kind]}, not {value!r}")
         return value
 
     def _choice(self, key: str, kind: Any, default: Any = ...) -> Any:
