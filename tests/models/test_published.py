@@ -164,6 +164,55 @@ def _some_weights(folder: Path) -> Path:
     return path
 
 
+def test_a_tower_whose_files_are_here_is_not_asked_for_on_the_network(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    own = transformers.AutoConfig.from_pretrained
+
+    def from_pretrained(source: str, **options: object) -> object:
+        asked.append(options["local_files_only"])
+        if len(asked) == 1 and source == "some/tower":
+            raise OSError("not in the hub's cache")
+        return own(str(bert), **options)
+
+    for each in ("AutoTokenizer", "AutoModel"):
+        read = getattr(transformers, each).from_pretrained
+        monkeypatch.setattr(
+            f"transformers.{each}.from_pretrained", lambda _, read=read, **more: read(str(bert), **more)
+        )
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", from_pretrained)
+    tower("another/tower", TowerSpec())
+    assert asked
+    assert all(asked)
+    asked.clear()
+    tower("some/tower", TowerSpec())
+    assert asked[0]
+    assert not any(asked[1:])
+    asked.clear()
+    with pytest.raises(EcgcamError, match="--offline forbids"):
+        tower("some/tower", TowerSpec(), offline=True)
+    assert all(asked)
+
+
+@pytest.mark.parametrize("damage", ["weights", "tokenizer", "config", "size"])
+def test_a_damaged_tower_is_one_line(damage: str, bert: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tower"
+    shutil.copytree(bert, folder)
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    elif damage == "tokenizer":
+        (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    elif damage == "config":
+        (folder / "config.json").write_text('{"model_type": "no such thing"}', encoding="utf-8")
+    else:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 5}), encoding="utf-8")
+    with pytest.raises(EcgcamError, match=r"tower: the text tower cannot be had \(.+\); give its folder") as said:
+        tower(str(folder), TowerSpec(), offline=True)
+    assert "\n" not in str(said.value)
+
+
 # What models with a tower inside give ------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "ecg_mode
 # Networks that some files keep beside each other (KED): each part's name then comes before its keys, as in one network.
 _PARTS = ("model", "ecg_model", "text_encoder")
 # What they put before every key of it.
-_PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 
 
 def sha256_of(path: Path) -> str:
@@ -58,9 +58,8 @@ def read_state(path: Path, allow_numpy_scalars: bool = False) -> dict[str, Tenso
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise EcgcamError(f"{path}: holds no state dict (a dictionary of tensors)")
     state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), ""):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
@@ -19,6 +21,12 @@ from ecgcam.files import one_line
 from ecgcam.models.spec import TowerSpec
 
 log = logging.getLogger("ecgcam")
+
+# What transformers lets through when a tower's files are missing, damaged, or of another tower.
+DAMAGED = (
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError, EOFError, pickle.UnpicklingError,
+    SafetensorError,
+)  # fmt: skip
 
 EXTRA = "pip install 'ecgcam[text]'"
 
@@ -57,15 +65,11 @@ class PublishedTower:
         except ImportError as error:
             raise EcgcamError(f"--text: {source} is read by transformers, which is not installed: {EXTRA}") from error
         try:
-            with _progress_where_it_is_seen():
-                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, local_files_only=offline)
-                config = transformers.AutoConfig.from_pretrained(source, local_files_only=offline)
-                self.configure(config)
-                self._network = self._build(getattr(transformers, self.architecture), config, weights, offline)
-        except (OSError, ValueError) as error:
+            self._tokenizer, self._network = self._had(transformers, weights, offline)
+        except DAMAGED as error:
             where = (
                 "is not on this machine, and --offline forbids a download"
-                if offline
+                if offline and not Path(source).is_dir()
                 else f"cannot be had ({one_line(error)})"
             )
             raise EcgcamError(
@@ -84,10 +88,27 @@ class PublishedTower:
         """Return (P, W)."""
         return torch.cat([self._run(texts[i : i + batch]) for i in range(0, len(texts), batch)])
 
-    def _build(self, kind: Any, config: Any, weights: dict[str, Tensor] | None, offline: bool) -> nn.Module:
+    def _had(self, transformers: Any, weights: dict[str, Tensor] | None, offline: bool) -> tuple[Any, nn.Module]:
+        """Return tokenizer and network: of files that are here, if all are; otherwise the hub is asked."""
+        here_only = offline or Path(self.source).is_dir()
+        with _progress_where_it_is_seen():
+            try:
+                return self._read(transformers, weights, here=True)
+            except DAMAGED:
+                if here_only:
+                    raise
+            return self._read(transformers, weights, here=False)
+
+    def _read(self, transformers: Any, weights: dict[str, Tensor] | None, here: bool) -> tuple[Any, nn.Module]:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(self.source, local_files_only=here)
+        config = transformers.AutoConfig.from_pretrained(self.source, local_files_only=here)
+        self.configure(config)
+        return tokenizer, self._build(getattr(transformers, self.architecture), config, weights, here)
+
+    def _build(self, kind: Any, config: Any, weights: dict[str, Tensor] | None, here: bool) -> nn.Module:
         network: nn.Module
         if weights is None:
-            network = kind.from_pretrained(self.source, config=config, local_files_only=offline)
+            network = kind.from_pretrained(self.source, config=config, local_files_only=here)
             return network
         network = kind.from_config(config) if self.architecture == "AutoModel" else kind(config)
         wanted = network.state_dict()
