@@ -219,6 +219,11 @@ class Explanation:
         return arrays | {"meta": np.asarray(json.dumps(self.meta, ensure_ascii=False, sort_keys=True))}
 
 
+def window_name(start: float) -> str:
+    """Return the folder name of a window that begins `start` seconds into its recording."""
+    return f"w{start:09.3f}"
+
+
 def slug_of(text: str, distinct: bool = False) -> str:
     """Return the folder name of a prompt: NFKC, lower case, letters and digits of any script kept, at most 60 characters.
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import FILE, SUMMARY, Explanation, slug_of
+from ecgcam.explanation import FILE, SUMMARY, Explanation, slug_of, window_name
 from ecgcam.files import is_file, one_line, open_file, pack_members
 from ecgcam.records.record import CANONICAL_LEADS
 
@@ -133,7 +133,7 @@ def place_of(explanation: Explanation, out: Path, several_windows: bool = False)
     if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in str(name):
         raise EcgcamError(f"{name}: this name of a recording would lead out of {out}; the file is not one of ecgcam's")
     folder = out.joinpath(*name.parts) / slug_of(str(explanation.meta["text"]))
-    return folder / f"w{float(explanation.time[0]):09.3f}" if several_windows else folder
+    return folder / window_name(float(explanation.time[0])) if several_windows else folder
 
 
 def _check_shapes(explanation: Explanation, file: Path) -> None:

@@ -7,7 +7,7 @@ import glob
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation
 from ecgcam.files import plain_mode
 from ecgcam.records import CANONICAL_LEADS
+from ecgcam.timeline import TIMELINE, Timeline
 
 # Every name that a folder of results can hold of ours; anything else in it is somebody else's.
 OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), "page.png", "beats.png", FILE, SUMMARY})
@@ -146,6 +147,56 @@ def encode_result(
             return summary, {path.name: path.read_bytes() for path in sorted(staged.iterdir())}
     except OSError as error:
         raise EcgcamError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
+
+
+TIMELINE_PICTURE = "timeline.png"
+
+
+def write_timeline(
+    timeline: Timeline, windows: Sequence[Explanation], folder: Path, *, scale: str = "evidence", png: bool = True
+) -> None:
+    """Write ``timeline.png`` and ``timeline.npz`` into the folder of a recording's windows, the arrays last.
+
+    Parameters
+    ----------
+    timeline : Timeline
+        What to write.
+    windows : sequence of Explanation
+        Its strongest windows, as `ecgcam.render.timeline_strip` takes them.
+    folder : Path
+        ``OUT/<record>/<slug>``.
+    scale : str
+        Of the picture's maps.
+    png : bool
+        Whether to draw it.
+
+    Raises
+    ------
+    EcgcamError
+        If the folder cannot be written.
+    """
+    try:
+        with _new_folder(folder):
+            if png:
+                from ecgcam import render
+
+                render.save(render.timeline_strip(timeline, windows, scale=scale), folder / TIMELINE_PICTURE)
+            timeline.save(folder)
+    except OSError as error:
+        raise EcgcamError(f"{folder}: its timeline cannot be written ({error.strerror or error})") from error
+
+
+def encode_timeline(
+    timeline: Timeline, windows: Sequence[Explanation], *, scale: str = "evidence", png: bool = True
+) -> dict[str, bytes]:
+    """Return what `write_timeline` would write: for packs."""
+    with tempfile.TemporaryDirectory(prefix="ecgcam-") as name:
+        write_timeline(timeline, windows, Path(name), scale=scale, png=png)
+        return {
+            file: (Path(name) / file).read_bytes()
+            for file in (TIMELINE_PICTURE, TIMELINE)
+            if (Path(name) / file).is_file()
+        }
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.simulator import FINDINGS, WALLS
+from ecgcam.timeline import Timeline
 
 AF = ("--text", "atrial fibrillation")
 QUICK = ("--no-png", "--no-gradient")
@@ -215,7 +216,10 @@ def test_all_windows(ecgcam: Run, here: Path) -> None:
         "ecgcam: long: no lead has a signal between 10 and 20 s (all flat or missing); choose another stretch with --start"
     )
     folder = here / "ecgcam-out/long/atrial-fibrillation"
-    assert sorted(p.name for p in folder.iterdir()) == ["w00000.000", "w00015.000"]
+    assert sorted(p.name for p in folder.iterdir()) == ["timeline.npz", "w00000.000", "w00015.000"]
+    joined = Timeline.load(folder)
+    assert joined.window_start == pytest.approx([0.0, 15.0])
+    assert (joined.valid.sum(), joined.meta["missing"]) == (10 * 250 + 5 * 250, [got.err.splitlines()[0][8:]])
     assert [line.split()[:2] for line in got.out.splitlines()[1:3]] == [["long", "0.000"], ["long", "15.000"]]
     summary = json.loads((folder / "w00015.000/summary.json").read_text())
     assert summary["slug"] == "atrial-fibrillation"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.records.simulator import simulate
+from ecgcam.timeline import Timeline
 
 TEXT = ("--text", "atrial fibrillation", "--text", "normal ECG")
 SLUGS = ("atrial-fibrillation", "normal-ecg")
@@ -261,6 +263,96 @@ def test_a_stream_is_explained_as_it_comes(ecgcam: Run, six: Path, here: Path, m
     ]  # fmt: skip
     assert "holds no recording" in told[1]
     assert statuses(here / "out") == {(f"s{i}", "af"): "done" for i in range(40)} | {("nowhere", "af"): "failed"}
+
+
+@pytest.fixture
+def minute(here: Path) -> Path:
+    """A recording of 61 s; windows of 10 s every 8 s overlap, and the last, which ends with it, more so."""
+    rng = np.random.default_rng(2)
+    parts = [simulate(("af", "normal")[i % 2], i).signal[6] * rng.uniform(0.8, 1.2) for i in range(7)]
+    np.savez(here / "long.npz", signal=np.concatenate(parts)[None, : 61 * 500], fs=500, leads=["V1"])
+    return here / "long.npz"
+
+
+LONG = (*TEXT, *QUICK, "--all", "--hop", "8")
+STARTS = [
+    "w00000.000",
+    "w00008.000",
+    "w00016.000",
+    "w00024.000",
+    "w00032.000",
+    "w00040.000",
+    "w00048.000",
+    "w00051.000",
+]
+
+
+def assert_same_timelines(one: Path, two: Path) -> None:
+    for slug in SLUGS:
+        a, b = (Timeline.load(out / "long" / slug) for out in (one, two))
+        assert (a.leads, a.step, a.meta) == (b.leads, b.step, b.meta)
+        for name in ("time", "map", "evidence", "valid", "window_start", "score", "lead_scores", "strongest"):
+            first, second = (np.asarray(getattr(timeline, name), float) for timeline in (a, b))
+            assert np.abs(first - second).max() <= 1e-5 * max(1e-9, np.abs(first).max()), name
+
+
+def test_resume_does_the_windows_that_are_left(
+    ecgcam: Run, minute: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two windows are gone of one prompt, one of both: three are explained again, and the timeline is as it was."""
+    assert ecgcam("explain", minute, *LONG, "--out", "whole").code == 0
+    shutil.copytree(here / "whole", here / "out")
+    for slug in SLUGS:
+        assert sorted(path.name for path in (here / "out/long" / slug).glob("w*")) == STARTS
+        (here / "out/long" / slug / "timeline.npz").unlink()
+    for place in (
+        f"{SLUGS[0]}/{STARTS[1]}",
+        f"{SLUGS[0]}/{STARTS[7]}",
+        f"{SLUGS[0]}/{STARTS[3]}",
+        f"{SLUGS[1]}/{STARTS[3]}",
+    ):
+        shutil.rmtree(here / "out/long" / place)
+    (here / "out/manifest.jsonl").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("explanation.npz")}
+    got = ecgcam("explain", minute, *LONG, "--out", "out", "--resume", "--json")
+    assert got.code == 0
+    told = [json.loads(line)["out"].rpartition("/")[2] for line in got.out.splitlines()]
+    assert told == [name for name in (STARTS[1], STARTS[3], STARTS[7]) for _ in SLUGS]
+    untouched = [path for path in before if path.parent.name not in told]
+    assert all(path.stat().st_mtime_ns == before[path] for path in untouched)
+    assert_same_results(here / "whole", here / "out")
+    assert_same_timelines(here / "whole", here / "out")
+    assert ecgcam("explain", minute, *LONG, "--out", "out", "--resume").code == 0  # nothing is left
+
+    (here / "out/manifest.jsonl").unlink()
+    assert ecgcam("explain", minute, *LONG, "--out", "out", "--resume", "--json").out == ""  # all windows are there
+    assert_same_results(here / "whole", here / "out")
+    assert_same_timelines(here / "whole", here / "out")
+
+    (here / "out/manifest.jsonl").unlink()
+    got = ecgcam("explain", minute, *LONG, "--out", "out", "--resume", "--mask", "zero-mv")
+    assert got.code == 2
+    assert 'was made with mask "baseline", and this call has "zero-mv"' in got.err
+
+
+def test_timelines_are_in_packs(ecgcam: Run, minute: Path, here: Path) -> None:
+    assert ecgcam("explain", minute, *LONG, "--out", "whole").code == 0
+    assert ecgcam("explain", minute, *LONG, "--out", "out", "--pack", "5").code == 0
+    assert ecgcam("explain", minute, *LONG, "--out", "out", "--pack", "5", "--resume").code == 0
+    packs = sorted((here / "out").glob("*.tar"))
+    assert [path.name for path in packs] == [f"pack-0000{i}.tar" for i in range(4)]
+    for pack in packs:
+        subprocess.run(["tar", "-xf", pack, "-C", here / "out"], check=True)
+    assert_same_timelines(here / "whole", here / "out")
+
+
+def test_helpers_write_the_same_timeline(ecgcam: Run, minute: Path, here: Path) -> None:
+    flags = ("explain", minute, "--text", "af", "--quiet", "--no-gradient", "--all", "--hop", "20")
+    one, two = (ecgcam(*flags, "--jobs", jobs, "--out", f"out{jobs}") for jobs in (1, 2))
+    assert (one.code, two.code) == (0, 0)
+    assert "scores over time and joined maps in out1/<record>/<prompt>/timeline.png" in one.out
+    for name in ("timeline.png", "timeline.npz"):
+        assert (here / "out1/long/af" / name).read_bytes() == (here / "out2/long/af" / name).read_bytes()
 
 
 @pytest.mark.slow

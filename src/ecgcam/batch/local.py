@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,15 +23,17 @@ from ecgcam.batch.helpers import Helpers
 from ecgcam.batch.manifest import DONE, FAILED, Line
 from ecgcam.batch.packs import Packs
 from ecgcam.batch.reading import Reading, read_windows
+from ecgcam.batch.resume import refuse_other, settings_of
 from ecgcam.batch.worklist import Failure, Item, slugs
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import SUMMARY, Explanation
+from ecgcam.explanation import FILE, SUMMARY, Explanation, window_name
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
 from ecgcam.pipeline import explain_windows, score_windows
 from ecgcam.records import Window
 from ecgcam.settings import Settings
-from ecgcam.store import encode_result, summary_text, write_result
+from ecgcam.store import encode_result, encode_timeline, summary_text, write_result, write_timeline
+from ecgcam.timeline import Joining
 
 log = logging.getLogger("ecgcam")
 
@@ -66,6 +69,8 @@ def run_explain(
     finished: Finished = lambda _: None,
     helpers: Helpers | None = None,
     done: AbstractSet[tuple[str, str]] = frozenset(),
+    *,
+    resume: bool = False,
 ) -> Generator[Summary, None, None]:
     """Explain recordings and write their results; yield each summary when it is written.
 
@@ -83,8 +88,10 @@ def run_explain(
         To read, draw and write meanwhile.
     done : set of (recording, prompt)
         What is left out, though the recording is read for other prompts.
+    resume : bool
+        Whether windows of which an earlier call has every prompt's result are left out too.
     """
-    run = _Run(texts, model, reading, settings, output, failed, finished, helpers, done)
+    run = _Run(texts, model, reading, settings, output, failed, finished, helpers, done, resume)
     try:
         yield from run.results(items)
     finally:
@@ -101,7 +108,11 @@ class _State:
     written: int = 0
     error: str | None = None
     lost: bool = False
-    packs: dict[str, Path] = field(default_factory=dict)  # by prompt
+    taken_up: int = 0
+    missing: list[str] = field(default_factory=list)
+    # By prompt:
+    packs: dict[str, Path] = field(default_factory=dict)
+    timelines: dict[str, Joining] = field(default_factory=dict)
 
 
 @dataclass
@@ -111,6 +122,17 @@ class _Written:
     state: _State
     folder: Path
     summary: Future[Summary] | Future[tuple[Summary, dict[str, bytes]]] | None
+
+
+@dataclass
+class _Timelines:
+    """The timelines of a recording, the last of it, on their way to the disk."""
+
+    state: _State
+    files: dict[str, Future[Any]]  # by prompt
+
+    def done(self) -> bool:
+        return all(file.done() for file in self.files.values())
 
 
 @dataclass
@@ -124,7 +146,8 @@ class _Run:
     finished: Finished
     helpers: Helpers | None
     done: AbstractSet[tuple[str, str]]
-    behind: deque[_Written] = field(default_factory=deque)
+    resume: bool = False
+    behind: deque[_Written | _Timelines] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.slugs = slugs(self.texts)
@@ -140,7 +163,12 @@ class _Run:
     def ready(self, most: int) -> Iterator[Summary]:
         """Yield what has been written, in order, and wait until no more than `most` are behind."""
         while self.behind and (len(self.behind) > most or _is_done(self.behind[0])):
-            summary = self.take(self.behind[0])
+            first = self.behind[0]
+            summary = None
+            if isinstance(first, _Timelines):
+                self.take_timelines(first)
+            else:
+                summary = self.take(first)
             self.behind.popleft()
             if summary is not None:
                 yield summary
@@ -173,32 +201,42 @@ class _Run:
 
     def settle(self) -> None:
         """Where the run has been broken off: let what has begun end, and put it down as done."""
-        begun = [written for written in self.behind if written.summary is None or not written.summary.cancel()]
-        for written in begun:
-            self.take(written)
-        self.behind.clear()
+        while self.behind:
+            first = self.behind.popleft()
+            if isinstance(first, _Timelines):
+                stopped = [file.cancel() for file in first.files.values()]
+                if not any(stopped):
+                    self.take_timelines(first)
+            elif first.summary is None or not first.summary.cancel():
+                self.take(first)
 
     def write(self, state: _State, start: float, explanation: Explanation) -> _Written:
         """Begin to write a result, where it is to be written."""
         text, item = explanation.meta["text"], state.item
         folder = self.folder(item, text)
         if self.reading.several:
-            folder /= f"w{start:09.3f}"
+            folder /= window_name(start)
         if state.lost or (item.name, text) in self.done:
             return _Written(state, folder, None)
+        if self.reading.all_windows:
+            state.timelines.setdefault(text, Joining()).add(explanation)
         what: dict[str, Any] = {key: getattr(self.output, key) for key in ("scale", "layout", "waves", "png", "npz")}
         what["slug"] = self.slugs[text]
         function: Callable[..., Any] = encode_result
         if self.output.packs is None:
             function, what["folder"] = write_result, folder
+        return _Written(state, folder, self.submit(function, explanation, **what))
+
+    def submit(self, function: Callable[..., Any], *args: Any, **what: Any) -> Future[Any]:
+        """Let a helper do something, or do it here."""
         if self.helpers is not None:
-            return _Written(state, folder, self.helpers.submit(function, explanation, **what))
+            return self.helpers.submit(function, *args, **what)
         result: Future[Any] = Future()
         try:
-            result.set_result(function(explanation, **what))
+            result.set_result(function(*args, **what))
         except EcgcamError as error:
             result.set_exception(error)
-        return _Written(state, folder, result)
+        return result
 
     def folder(self, item: Item, text: str) -> Path:
         return item.place(self.output.out) / self.slugs[text]
@@ -207,10 +245,13 @@ class _Run:
         """Read recordings and cut them."""
         for item, windows in _read_ahead(items, self.reading, self.model.input, self.helpers):
             state = _State(item)
+            if self.resume and self.reading.all_windows:
+                windows = self.reading.windows(item, self.model.input, partial(self.take_up, state))
             try:
                 for window in windows:
                     if isinstance(window, EcgcamError):
                         state.error = state.error or str(window)
+                        state.missing.append(str(window))
                         self.failed(Failure(item, window))
                         continue
                     state.cut += 1
@@ -222,15 +263,61 @@ class _Run:
             state.all_cut = True
             self.finish_if_complete(state)
 
+    def take_up(self, state: _State, start: float, _seconds: float) -> bool:
+        """Return whether an earlier call has explained a window; if so, let its maps join the timeline."""
+        left = [text for text in self.texts if (state.item.name, text) not in self.done]
+        folders = [self.folder(state.item, text) / window_name(start) for text in left]
+        if not all((folder / name).is_file() for folder in folders for name in (SUMMARY, FILE)):
+            return False
+        wanted = settings_of(self.settings, self.model.spec, self.model.checkpoint_sha256)
+        for text, folder in zip(left, folders, strict=True):
+            earlier = Explanation.load(folder)
+            refuse_other(folder, earlier.meta, wanted)
+            state.timelines.setdefault(text, Joining()).add(earlier)
+        state.taken_up += 1
+        return True
+
     def finish_if_complete(self, state: _State) -> None:
+        """Put a recording down as done, or failed, when nothing of it is left to do; its timelines come before that."""
         if not state.all_cut or state.written < state.cut * len(self.texts):
             return
+        if not state.timelines or state.lost:
+            self.finish(state)
+            return
+        files, packs = {}, self.output.packs
+        how = {"scale": self.output.scale, "png": self.output.png}
+        for text, joining in state.timelines.items():
+            timeline, windows = joining.finish(state.missing)
+            if packs is None:
+                files[text] = self.submit(write_timeline, timeline, windows, self.folder(state.item, text), **how)
+            else:
+                files[text] = self.submit(encode_timeline, timeline, windows, **how)
+        state.timelines = {}
+        self.behind.append(_Timelines(state, files))
+
+    def take_timelines(self, timelines: _Timelines) -> None:
+        """Wait for a recording's timelines, and put it down."""
+        state = timelines.state
+        for text, file in timelines.files.items():
+            try:
+                content = file.result()
+            except EcgcamError as error:
+                self.failed(Failure(state.item, error))
+                state.error, state.lost = str(error), True
+                continue
+            if self.output.packs is not None:
+                inside = self.folder(state.item, text).relative_to(self.output.out)
+                self.output.packs.add_to_last(inside.as_posix(), content)
+        self.finish(state)
+
+    def finish(self, state: _State) -> None:
+        """Tell what became of a recording."""
         for text in self.texts:
             if (state.item.name, text) not in self.done:
                 folder = self.folder(state.item, text)
                 if text in state.packs:
                     folder = state.packs[text] / folder.relative_to(self.output.out)
-                out = str(folder) if state.cut and not state.lost else None
+                out = str(folder) if (state.cut or state.taken_up) and not state.lost else None
                 status = DONE if state.error is None else FAILED
                 self.finished(Line(state.item.name, text, status, out, state.error))
 
@@ -291,8 +378,8 @@ def _from(windows: Future[list[Window | EcgcamError]]) -> Iterator[Window | Ecgc
     yield from windows.result()
 
 
-def _is_done(written: _Written) -> bool:
-    return written.summary is None or written.summary.done()
+def _is_done(written: _Written | _Timelines) -> bool:
+    return written.done() if isinstance(written, _Timelines) else written.summary is None or written.summary.done()
 
 
 def _say_what_is_left(item: Item, window: Window, reading: Reading, rest_by: str) -> None:

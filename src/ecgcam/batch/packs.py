@@ -17,6 +17,7 @@ from pathlib import Path
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import SUMMARY
 from ecgcam.files import pack_members
+from ecgcam.timeline import TIMELINE
 
 _WINDOW = re.compile(r"/w\d{5,}\.\d{3}$")
 
@@ -55,8 +56,8 @@ class Packs:
             kept = end = 0
             for name, (offset, size) in pack_members(pack).items():
                 folder, _, file = name.rpartition("/")
-                if file == SUMMARY and _WINDOW.sub("", folder) in folders:
-                    kept, end = kept + 1, offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                if file in {SUMMARY, TIMELINE} and _WINDOW.sub("", folder) in folders:
+                    kept, end = kept + (file == SUMMARY), offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             if kept:
                 os.truncate(pack, end)
                 self._number, self._count = int(pack.stem.rpartition("-")[2]), kept
@@ -79,9 +80,18 @@ class Packs:
         path = self.next_place()
         if self._count >= self._size:
             self._number, self._count = self._number + 1, 0
+        self._append(path, folder, files)
+        self._count += 1
+
+    def add_to_last(self, folder: str, files: Mapping[str, bytes]) -> None:
+        """Append files that are no result of their own to the pack of the last result."""
+        self._append(self._out / f"{self._stem}-{self._number:05d}.tar", folder, files)
+
+    @staticmethod
+    def _append(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in sorted(files, key=lambda name: (name == SUMMARY, name)):
+            for name in sorted(files, key=lambda name: (name in {SUMMARY, TIMELINE}, name)):
                 member = tarfile.TarInfo(f"{folder}/{name}")
                 member.size, member.mode = len(files[name]), 0o644
                 tar.addfile(member, io.BytesIO(files[name]))
@@ -92,4 +102,3 @@ class Packs:
                 pack.write(buffer.getvalue()[:end])
         except OSError as error:
             raise EcgcamError(f"{path}: cannot be written ({error.strerror or error})") from error
-        self._count += 1

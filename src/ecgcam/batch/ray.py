@@ -52,6 +52,7 @@ class Job:
     output: Output
     done: frozenset[tuple[str, str]]
     folder: Path
+    resume: bool = False
 
 
 class Worker:
@@ -81,7 +82,7 @@ class Worker:
             items = list(undone(items, job.texts, dict.fromkeys(job.done, ""), job.output.out))
         run = run_explain(
             items, job.texts, self._model, job.reading, job.settings, job.output,
-            done.failures.append, done.lines.append, None, job.done,
+            done.failures.append, done.lines.append, None, job.done, resume=job.resume or again,
         )  # fmt: skip
         done.summaries.extend(run)
         return done
@@ -98,6 +99,8 @@ def run_with_ray(
     finished: Finished,
     jobs: int | None = None,
     done: AbstractSet[tuple[str, str]] = frozenset(),
+    *,
+    resume: bool = False,
 ) -> Generator[Summary, None, None]:
     """Explain recordings like `run_explain`, on Ray's workers; `model` are the arguments of `load_model`.
 
@@ -113,7 +116,7 @@ def run_with_ray(
             "--pack: with --engine ray each worker writes its own results; use --shard or the local engine"
         )
     ray = _begin(jobs)
-    job = ray.put(Job(model, list(texts), reading, settings, output, frozenset(done), Path.cwd()))
+    job = ray.put(Job(model, list(texts), reading, settings, output, frozenset(done), Path.cwd(), resume))
     gpus = int(ray.cluster_resources().get("GPU", 0))
     count = jobs or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
     actor = ray.remote(Worker).options(num_cpus=1, num_gpus=1 if gpus else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,9 @@ from ecgcam.records.readers import check_rate, read_stretch, wfdb_length
 # Recordings of more seconds than this are read in parts where their format allows it, so many windows at a time, with a margin
 # that the resampling filter needs at their ends.
 _LONG, _AT_A_TIME, _MARGIN = 120.0, 16, 10.0
+
+# Takes where a window begins and how long its recording is (s); says whether the window is left out.
+Skip = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class Reading:
         """Cut one of the model's windows."""
         return next(windows_of(record, spec, start, self.seconds))
 
-    def windows(self, item: Item, spec: InputSpec) -> Iterator[Window | EcgcamError]:
-        """Read a recording and cut its windows, each without the samples of the whole recording.
+    def windows(self, item: Item, spec: InputSpec, skip: Skip | None = None) -> Iterator[Window | EcgcamError]:
+        """Read a recording and cut its windows, but those to `skip`, each without the samples of the whole recording.
 
         A window that cannot be taken is the error that says why: the rest of the recording may be well.
 
@@ -73,21 +76,25 @@ class Reading:
         EcgcamError
             If the recording cannot be read.
         """
-        for record, starts in self.parts(item, spec):
+        for record, starts in self.parts(item, spec, skip):
             yield from self._cut(record, starts, spec)
 
-    def parts(self, item: Item, spec: InputSpec) -> Iterator[tuple[Record, list[float]]]:
+    def parts(self, item: Item, spec: InputSpec, skip: Skip | None = None) -> Iterator[tuple[Record, list[float]]]:
         """Yield the recording with where its windows begin; a long WFDB recording in parts, each with some of its windows."""
+
+        def left(record: Record) -> list[float]:
+            # As `take_window` puts them on the model's samples.
+            on_grid = ((start, round(start * spec.fs) / spec.fs) for start in self.starts(record, spec))
+            return [start for start, begin in on_grid if skip is None or not skip(begin, record.seconds)]
+
         length = wfdb_length(item.path)
         if length is None or (not self.follow and (length.seconds < _LONG or not length.complete)):
             record = self.record(item, spec)
-            yield record, self.starts(record, spec)
+            yield record, left(record)
             return
         # Where windows begin is known without the samples.
         known = Record(item.name, np.zeros((0, 0), np.float32), length.fs, (), length=length.samples)
-        starts = self.starts(known, spec)
-        for i in range(0, len(starts), _AT_A_TIME):
-            some = starts[i : i + _AT_A_TIME]
+        for some in _neighbours(left(known), spec.seconds + 2 * _MARGIN):
             read = read_stretch(
                 item.path, some[0] - _MARGIN, some[-1] + spec.seconds + _MARGIN, self.fs, self.lead_names
             )
@@ -108,6 +115,18 @@ class Reading:
         record, starts = next(self.parts(item, spec))
         if not self.all_windows:
             self.window(record, spec, starts[0])
+
+
+def _neighbours(starts: list[float], most: float) -> Iterator[list[float]]:
+    """Yield windows that are read together: some that follow one another by `most` seconds at most."""
+    some: list[float] = []
+    for start in starts:
+        if some and (len(some) == _AT_A_TIME or start - some[-1] > most):
+            yield some
+            some = []
+        some.append(start)
+    if some:
+        yield some
 
 
 def read_windows(reading: Reading, item: Item, spec: InputSpec) -> list[Window | EcgcamError]:

@@ -37,14 +37,18 @@ def refuse_other_settings(done: Done, settings: Mapping[str, object]) -> None:
         if not is_file(path):
             continue
         with open_file(path) as file:
-            earlier = json.load(file)["settings"]
-        for name, value in settings.items():
-            if name in earlier and earlier[name] != json.loads(json.dumps(value)):
-                raise EcgcamError(
-                    f"{path.parent}: was made with {name} {json.dumps(earlier[name])}, and this call has {json.dumps(value)}; "
-                    "--resume goes on with the same settings, --force begins again"
-                )
+            refuse_other(path.parent, json.load(file)["settings"], settings)
         return
+
+
+def refuse_other(folder: Path, earlier: Mapping[str, object], settings: Mapping[str, object]) -> None:
+    """Raise `EcgcamError` if the result in `folder` was made with other settings."""
+    for name, value in settings.items():
+        if name in earlier and earlier[name] != json.loads(json.dumps(value)):
+            raise EcgcamError(
+                f"{folder}: was made with {name} {json.dumps(earlier[name])}, and this call has {json.dumps(value)}; "
+                "--resume goes on with the same settings, --force begins again"
+            )
 
 
 def settings_of(settings: Settings, spec: ModelSpec, checkpoint_sha256: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, slug_of
 from ecgcam.records.readers import SUFFIXES, record_name
+from ecgcam.timeline import TIMELINE
 
 NOTHING = "no recording named: give a file, a folder, or - with a list on standard input"
 # Folders with more entries than this are slow to list and to copy on many file systems.
@@ -199,7 +200,7 @@ def _folder(folder: Path) -> list[Item]:
     for path in files:
         suffix, stem = path.suffix.lower(), path.with_suffix("")
         # Results, and what `simulate` knows of a recording, are no recordings.
-        ours = path.name == FILE or path.name.endswith("-truth.npz")
+        ours = path.name in {FILE, TIMELINE} or path.name.endswith("-truth.npz")
         if not ours and suffix != ".dat" and not (suffix == ".mat" and stem in headers) and (folder / path).is_file():
             items.append(Item(folder / path, stem.as_posix()))
     if not items:

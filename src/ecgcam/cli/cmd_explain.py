@@ -278,18 +278,22 @@ def run(
 
             run = run_with_ray(
                 work.items, prompts, chosen.arguments, reading, settings, output,
-                report.failed, report.finished, jobs, work.done.keys(),
+                report.failed, report.finished, jobs, work.done.keys(), resume=resume,
             )  # fmt: skip
         else:
             run = run_explain(
                 work.items, prompts, loaded, reading, settings, output,
-                report.failed, report.finished, helpers, work.done.keys(),
+                report.failed, report.finished, helpers, work.done.keys(), resume=resume,
             )  # fmt: skip
         with contextlib.closing(run), report:
             for summary in run:
                 report.result(summary)
                 if follow_growth:
                     report.flush()
+    if all_windows and report.results:
+        report.also(
+            f"scores over time and joined maps in {out}/<record>/<prompt>/timeline.{'npz' if no_png else 'png'}"
+        )
     if report_too and report.results:
         try:
             cmd_report.make([out], None, scale=scale, quiet=quiet, tell=lambda path: report.also(f"report in {path}"))

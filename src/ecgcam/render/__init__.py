@@ -6,5 +6,6 @@ from ecgcam.render.full_page import LAYOUTS, page
 from ecgcam.render.lead_strip import strip
 from ecgcam.render.output import pictures, save
 from ecgcam.render.scan import onto_scan
+from ecgcam.render.time_strip import timeline_strip
 
-__all__ = ["LAYOUTS", "beats", "load_boxes", "onto_scan", "page", "pictures", "save", "strip"]
+__all__ = ["LAYOUTS", "beats", "load_boxes", "onto_scan", "page", "pictures", "save", "strip", "timeline_strip"]

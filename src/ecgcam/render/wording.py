@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from ecgcam.explanation import Explanation
 from ecgcam.render.paper import seconds_of
 
@@ -12,7 +14,15 @@ NO_BEATS = "no beats found"
 _AGAINST = {"mean": "the mean of the vocabulary", "empty": "the empty text"}
 
 
-def prompt(explanation: Explanation) -> str:
+class Told(Protocol):
+    """What carries the settings that it was made with: an explanation, a timeline."""
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The settings."""
+
+
+def prompt(explanation: Told) -> str:
     """Return the prompt in quotes."""
     return f"“{explanation.meta['text']}”"
 
@@ -29,7 +39,7 @@ def outcome(explanation: Explanation) -> str:
     )
 
 
-def provenance(explanation: Explanation) -> str:
+def provenance(explanation: Told) -> str:
     """Return the method, mask, layer, model, and where the map's cells sit."""
     meta = explanation.meta
     parts = [f"{key} {meta[key]}" for key in ("method", "mask", "layer", "model") if meta.get(key) not in (None, "")]
