@@ -92,7 +92,8 @@ def _prompts(model: EcgTextModel, state: dict[str, Tensor]) -> str:
         return "--text, by a text tower of its own"
     if isinstance(network, ProjectsText) and spec.text_model:
         try:
-            network.project_text(torch.zeros(1, network.text_width))
+            if network.text_width:
+                network.project_text(torch.zeros(1, network.text_width))
         except EcgcamError as error:
             return str(error)
         here = weights_inside(state, spec.tower.weights) is not None

@@ -61,6 +61,10 @@ def tower(source: str, spec: TowerSpec, weights: dict | None = None, offline: bo
     return TOWERS[spec.kind](source, spec, weights, offline)
 
 
+def said(tower: PublishedTower, texts: list[str]) -> torch.Tensor:
+    return torch.stack(list(tower.features(texts)))
+
+
 def direct(folder: Path, texts: list[str], length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """transformers alone: pooler output and last hidden state."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -73,19 +77,48 @@ def direct(folder: Path, texts: list[str], length: int) -> tuple[torch.Tensor, t
 
 def test_pooler_and_class_token(bert: Path) -> None:
     pooled, hidden = direct(bert, [text.lower() for text in TEXTS], 32)
-    ours = tower(str(bert), TowerSpec(lower=True, length=32)).features(TEXTS)
+    ours = said(tower(str(bert), TowerSpec(lower=True, length=32)), TEXTS)
     assert torch.allclose(ours, pooled, atol=1e-5)
-    ours = tower(str(bert), TowerSpec(lower=True, length=32, pooling="class")).features(TEXTS)
+    ours = said(tower(str(bert), TowerSpec(lower=True, length=32, pooling="class")), TEXTS)
     assert torch.allclose(ours, hidden[:, 0], atol=1e-5)
+
+
+def test_tokens_are_those_of_the_prompt_alone(bert: Path) -> None:
+    """Each prompt without padding, as the model that pools them was trained."""
+    tokenizer, network = transformers.AutoTokenizer.from_pretrained(bert), transformers.AutoModel.from_pretrained(bert)
+    rows = tower(str(bert), TowerSpec(length=32, pooling="tokens")).features(TEXTS)
+    for text, row in zip(TEXTS, rows, strict=True):
+        with torch.no_grad():
+            alone = network.eval()(**tokenizer([text], return_tensors="pt")).last_hidden_state[0]
+        assert torch.allclose(row, alone, atol=1e-5)
+    assert len({len(row) for row in rows}) > 1
+
+
+def test_echoing_ecg_pools_the_tokens_of_each_prompt(bert: Path, tmp_path: Path) -> None:
+    file = narrow_file("echoing-ecg", tmp_path)
+    spec = load_spec(file)
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    checkpoint = save("echoing-ecg", standin_state(build_network(spec)), tmp_path / "c.pt")
+    model = load_model(file, checkpoint, folder, "cpu", offline=True)
+    rows = tower(str(folder), spec.tower).features(TEXTS)
+    with torch.no_grad():
+        pooled = torch.cat([model.network.text_encoder_head(row[None]) for row in rows])  # type: ignore[operator]
+    expected = pooled / pooled.norm(dim=1, keepdim=True)
+    assert torch.allclose(model.encode_text(TEXTS), expected, atol=1e-5)
+    assert (expected[0] - expected[1]).abs().max() > 100 * 1e-5
 
 
 def test_case_template_order_and_cache(bert: Path) -> None:
     plain = tower(str(bert), TowerSpec(length=32))
-    assert not torch.allclose(plain.features(["Atrial"]), plain.features(["atrial"]), atol=1e-3)
+    assert not torch.allclose(said(plain, ["Atrial"]), said(plain, ["atrial"]), atol=1e-3)
     dressed = tower(str(bert), TowerSpec(length=32, template="normal {} rhythm"))
-    assert torch.allclose(dressed.features(["sinus"]), plain.features(["normal sinus rhythm"]), atol=1e-6)
-    together = plain.features(TEXTS)
-    assert torch.allclose(plain.features(TEXTS[::-1]).flip(0), together, atol=1e-6)
+    assert torch.allclose(said(dressed, ["sinus"]), said(plain, ["normal sinus rhythm"]), atol=1e-6)
+    # Case is the prompt's; the template stands as it is written.
+    shouted = tower(str(bert), TowerSpec(length=32, template="ECG {}", lower=True))
+    assert torch.allclose(said(shouted, ["SINUS"]), said(plain, ["ECG sinus"]), atol=1e-6)
+    assert not torch.allclose(said(plain, ["ECG sinus"]), said(plain, ["ecg sinus"]), atol=1e-3)
+    together = said(plain, TEXTS)
+    assert torch.allclose(said(plain, TEXTS[::-1]).flip(0), together, atol=1e-6)
 
 
 def test_a_decoder_reads_from_left_to_right_and_answers_at_the_end(bert: Path) -> None:
@@ -99,7 +132,7 @@ def test_a_decoder_reads_from_left_to_right_and_answers_at_the_end(bert: Path) -
     assert ids[0, -1] == WORDS.index("[CLS]")
     with torch.no_grad():
         expected = network(input_ids=ids, attention_mask=mask).last_hidden_state[:, -1]
-    assert torch.allclose(causal.features(["sinus rhythm"]), expected, atol=1e-5)
+    assert torch.allclose(said(causal, ["sinus rhythm"]), expected, atol=1e-5)
 
 
 def test_the_encoder_of_t5(bert: Path, tmp_path: Path) -> None:
@@ -118,7 +151,7 @@ def test_the_encoder_of_t5(bert: Path, tmp_path: Path) -> None:
         expected = network(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state[
             :, 0
         ]
-    assert torch.allclose(encoder.features(["sinus"]), expected, atol=1e-5)
+    assert torch.allclose(said(encoder, ["sinus"]), expected, atol=1e-5)
 
 
 def test_a_merl_checkpoint_with_its_tower_inside(bert: Path, standin: Callable[[str], Path], tmp_path: Path) -> None:
@@ -245,7 +278,9 @@ def save(name: str, state: dict[str, torch.Tensor], path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "width"), [("melp", 768), ("d-beta", 24), ("ecg-coca", 24), ("ked", 24), ("esi", 24)])
+@pytest.mark.parametrize(
+    ("name", "width"), [("melp", 768), ("d-beta", 24), ("ecg-coca", 24), ("ked", 24), ("esi", 24), ("echoing-ecg", 24)]
+)
 def test_a_tower_inside_a_checkpoint_or_in_a_folder_is_the_same_text(
     name: str, width: int, bert: Path, tmp_path: Path
 ) -> None:
@@ -308,7 +343,7 @@ class Counted:
         self.asked: list[str] = []
         own = PublishedTower.features
 
-        def features(tower: PublishedTower, texts: list[str], batch: int = 16) -> torch.Tensor:
+        def features(tower: PublishedTower, texts: list[str], batch: int = 16) -> list[torch.Tensor]:
             self.asked += texts
             return own(tower, texts, batch)
 

@@ -38,8 +38,8 @@ class HoldsTexts(Protocol):
 class GivesFeatures(Protocol):
     """A text side whose tower's features can be had before the model projects them."""
 
-    def features(self, texts: Sequence[str]) -> Tensor:
-        """Return (P, W)."""
+    def features(self, texts: Sequence[str]) -> Sequence[Tensor]:
+        """Return one for each prompt, (W,)."""
 
 
 @runtime_checkable
@@ -116,7 +116,7 @@ class EcgTextModel:
         if not (isinstance(self.network, AnswersPrompts) and isinstance(self.text, GivesFeatures)):
             return list(texts), self.encode_text(texts)
         phrases = list(dict.fromkeys(phrase for text in texts for phrase in self._phrasings(text)))
-        return phrases, self.text.features(phrases)
+        return phrases, torch.stack(list(self.text.features(phrases)))
 
     def _phrasings(self, text: str) -> list[str]:
         if isinstance(self.text, HoldsTexts) and self.text.holds(text):

@@ -63,12 +63,15 @@ class BringsText(Protocol):
 
 @runtime_checkable
 class ProjectsText(Protocol):
-    """A network whose checkpoint holds the projection of a published text tower's features."""
+    """A network whose checkpoint holds the projection of a published text tower's features.
+
+    `text_width` is how many numbers a prompt's features are; 0 where they are tokens, as many as the prompt has.
+    """
 
     text_width: int
 
     def project_text(self, features: Tensor) -> Tensor:
-        """Return joint embeddings (P, D), before L2, of text features (P, text_width)."""
+        """Return joint embeddings (P, D), before L2, of text features (P, text_width), or of tokens (P, N, W)."""
 
 
 def load_model(

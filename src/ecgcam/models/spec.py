@@ -24,7 +24,7 @@ Similarity = Literal["cosine", "dot"]
 Padding = Literal["zero-mv", "baseline"]
 Text = Literal["bundled", "table", "none"]
 TowerKind = Literal["bert", "t5", "bert-decoder"]
-Pooling = Literal["pooler", "class", "last"]
+Pooling = Literal["pooler", "class", "last", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,10 @@ class TowerSpec:
     kind : str
         ``bert``, an encoder; ``t5``, the encoder of T5; ``bert-decoder``, BERT run as a causal decoder.
     pooling : str
-        ``pooler``, the pooler's output; ``class``, the first token's last hidden state; ``last``, the last token's.
+        ``pooler``, the pooler's output; ``class``, the first token's last hidden state; ``last``, the last token's; ``tokens``,
+        those of all, but for the padding, which the model pools itself.
     lower : bool
-        Prompts are put in lower case first.
+        Prompts are put in lower case, before they go into the template.
     length : int
         Prompts are padded and cut to so many tokens.
     template : str

@@ -93,6 +93,8 @@ class TextSide(nn.Module):
 class EchoingNetwork(nn.Module):
     """Both sides' heads; as a function it is the signal's."""
 
+    text_width = 0  # the pooling takes every token
+
     def __init__(self, ecg: EcgSide, text: TextSide) -> None:
         super().__init__()
         self.ecg_encoder, self.text_encoder_head = ecg, text
@@ -100,6 +102,11 @@ class EchoingNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint embedding, before L2."""
         embedded: Tensor = self.ecg_encoder(x)
+        return embedded
+
+    def project_text(self, features: Tensor) -> Tensor:
+        """Return joint embeddings (P, joint), before L2, of the tokens (P, N, text_width) of prompts of one length."""
+        embedded: Tensor = self.text_encoder_head(features)
         return embedded
 
     def adapt_state(self, state: State, _source: Path) -> State:

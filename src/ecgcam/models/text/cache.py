@@ -45,7 +45,7 @@ class FeatureCache:
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
 
     def read(self, texts: Iterable[str]) -> dict[str, Tensor]:
-        """Return the features (W,) of those prompts that are kept; a damaged file is as good as none."""
+        """Return the features, (W,) or (tokens, W), of those prompts that are kept; a damaged file is as good as none."""
         kept = {}
         for text in texts:
             path = self._file(text)
@@ -56,12 +56,17 @@ class FeatureCache:
             except EcgcamError as error:
                 log.debug("not used: %s", error)
                 continue
-            if isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype == np.float32 and np.isfinite(row).all():
+            if (
+                isinstance(row, np.ndarray)
+                and row.ndim in {1, 2}
+                and row.dtype == np.float32
+                and np.isfinite(row).all()
+            ):
                 kept[text] = torch.from_numpy(row)
         return kept
 
     def write(self, rows: Mapping[str, Tensor]) -> None:
-        """Keep features (W,) of prompts; where nothing can be written, nothing is kept."""
+        """Keep features of prompts; where nothing can be written, nothing is kept."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for text, row in rows.items():

@@ -26,7 +26,7 @@ class PublishedEncoder:
     make : callable
         () -> the tower.
     project : callable
-        (P, W) -> (P, D), before L2.
+        (P, W) -> (P, D), before L2; where the model pools tokens itself, (1, tokens, W) -> (1, D).
     cache : callable
         () -> where features of earlier calls are kept, None where they are not: the tower is then made. Asked again once the
         tower is there, since making it may have brought its files.
@@ -56,8 +56,8 @@ class PublishedEncoder:
             self._kept = self._find_cache()
         return self._kept
 
-    def features(self, texts: Sequence[str]) -> Tensor:
-        """Return what the tower itself says (P, W)."""
+    def features(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return what the tower itself says of each prompt: (W,), or (tokens, W)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new and self._cache is not None:
             self._known |= self._cache.read(new)
@@ -67,11 +67,14 @@ class PublishedEncoder:
             self._known |= rows
             if self._cache is not None:
                 self._cache.write(rows)
-        return torch.stack([self._known[text] for text in texts])
+        return [self._known[text] for text in texts]
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return (P, D), before L2."""
-        return self._project(self.features(texts))
+        rows = self.features(texts)
+        if rows[0].ndim == 1:
+            return self._project(torch.stack(rows))
+        return torch.cat([self._project(row[None]) for row in rows])  # prompts differ in their number of tokens
 
     def has(self, text: str) -> bool:  # noqa: ARG002  (a tokenizer takes any text)
         """Return true."""

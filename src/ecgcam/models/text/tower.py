@@ -32,7 +32,7 @@ EXTRA = "pip install 'ecgcam[text]'"
 
 
 class PublishedTower:
-    """A text tower: prompts -> features (P, W), on the CPU. Each kind is a class of its own, in a file of its own.
+    """A text tower: prompts -> features, (W,) or (tokens, W) each, on the CPU. Each kind is a class in a file of its own.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ class PublishedTower:
         """Return the tokens (P, length) and which of them are real, in the order in which the tower reads them."""
         return ids, mask
 
-    def features(self, texts: Sequence[str], batch: int = 16) -> Tensor:
-        """Return (P, W)."""
-        return torch.cat([self._run(texts[i : i + batch]) for i in range(0, len(texts), batch)])
+    def features(self, texts: Sequence[str], batch: int = 16) -> list[Tensor]:
+        """Return what the tower says of each prompt: (W,), or, where the model pools the tokens itself, (tokens, W)."""
+        return [row for i in range(0, len(texts), batch) for row in self._run(texts[i : i + batch])]
 
     def _had(self, transformers: Any, weights: dict[str, Tensor] | None, offline: bool) -> tuple[Any, nn.Module]:
         """Return tokenizer and network: of files that are here, if all are; otherwise the hub is asked."""
@@ -125,11 +125,9 @@ class PublishedTower:
         )
         return network
 
-    def _run(self, texts: Sequence[str]) -> Tensor:
+    def _run(self, texts: Sequence[str]) -> list[Tensor]:
         spec = self.spec
-        written = [spec.template.format(text) for text in texts]
-        if spec.lower:
-            written = [text.lower() for text in written]
+        written = [spec.template.format(text.lower() if spec.lower else text) for text in texts]
         tokens = self._tokenizer(
             written, padding="max_length", truncation=True, max_length=spec.length, return_tensors="pt"
         )
@@ -140,9 +138,10 @@ class PublishedTower:
         if spec.pooling == "pooler":
             if getattr(answer, "pooler_output", None) is None:
                 raise EcgcamError(f"{self.source}: has no pooler; its model file must say pooling = 'class' or 'last'")
-            pooled: Tensor = answer.pooler_output
-            return pooled
-        return hidden[:, 0] if spec.pooling == "class" else hidden[:, -1]
+            return list(answer.pooler_output)
+        if spec.pooling == "tokens":
+            return [row[real.bool()] for row, real in zip(hidden, mask, strict=True)]
+        return list(hidden[:, 0] if spec.pooling == "class" else hidden[:, -1])
 
 
 @contextmanager
