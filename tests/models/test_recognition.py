@@ -96,6 +96,23 @@ def test_what_is_no_checkpoint_is_refused_and_nothing_runs(tmp_path: Path, stand
     assert not trace.exists()
 
 
+def test_the_reason_of_a_refusal_is_the_file_s(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1000)}, tmp_path / "whole.pth")
+    trace = Malicious(tmp_path / "trace")
+    said = {
+        "malicious.pth": (pickle.dumps({"w": trace}), r"more than tensors \(it holds pathlib\.Path\.write_text"),
+        "old.pth": (pickle.dumps({"w": trace}, protocol=2), r"more than tensors \(it holds \w+"),
+        "text.pth": (b"these are no weights\n", "neither a zip archive nor a pickle"),
+        "truncated.pth": ((tmp_path / "whole.pth").read_bytes()[:2000], "cut off or damaged"),
+        "numbers.pth": (pickle.dumps(3), "not a readable torch checkpoint"),
+    }  # fmt: skip
+    for name, (content, reason) in said.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(EcgcamError, match=rf"{name}: .*({reason})"):
+            read_state(tmp_path / name)
+    assert not (tmp_path / "trace").exists()
+
+
 @pytest.mark.shared
 def test_numpy_scalars_alone_are_let_in_by_a_flag(shared: Path, tmp_path: Path) -> None:
     path = shared / "data/checkpoints/ecgresnet_ptbxl.pt"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
     allowed = _numpy_scalars() if allow_numpy_scalars else []
-    _refuse_compressed(path)
+    _refuse_other_files(path)
     try:
         # Torch warns of pickles that it did not write; what comes of them is told below.
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
@@ -84,12 +86,13 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
     except pickle.UnpicklingError as error:
         # Torch's own message tells how to switch the protection off; only the object that it met is worth passing on.
         met = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if met is None:
+        held = met[1] if met is not None else _named_in(path)
+        if not held:
             raise EcgcamError(f"{path}: not a torch checkpoint of tensors; give the file of the weights") from error
         mend = "save its state_dict alone"
-        if met[1].startswith("numpy.") and not allow_numpy_scalars:
+        if held.startswith("numpy.") and not allow_numpy_scalars:
             mend = "NumPy's scalars alone are let in by --allow-numpy-scalars"
-        raise EcgcamError(f"{path}: refused, it needs more than tensors (it holds {met[1]}); {mend}") from error
+        raise EcgcamError(f"{path}: refused, it needs more than tensors (it holds {held}); {mend}") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         reason = one_line(error)
         if "weights_only" in reason:  # torch's advice to switch the protection off
@@ -97,17 +100,44 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
         raise EcgcamError(f"{path}: not a readable torch checkpoint ({reason})") from error
 
 
-def _refuse_compressed(path: Path) -> None:
-    """Raise `EcgcamError` if a part of an archive is compressed: torch writes none, and would unpack any size."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return  # no archive, or a damaged one: torch says which
-    if packed:
+def _refuse_other_files(path: Path) -> None:
+    """Raise `EcgcamError` for what torch never wrote, or of which a part is missing, with the mend; nothing is unpacked.
+
+    A compressed part is refused too: torch writes none, and would unpack any size.
+    """
+    with path.open("rb") as file:
+        begin = file.read(2)
+    if begin == b"PK":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise EcgcamError(f"{path}: cut off or damaged ({one_line(error)}); copy or download it again") from error
+        if packed:
+            raise EcgcamError(
+                f"{path}: not a torch checkpoint, {packed[0]} is compressed in it; save it again with torch.save"
+            )
+    elif begin[:1] != b"\x80":
         raise EcgcamError(
-            f"{path}: not a torch checkpoint, {packed[0]} is compressed in it; save it again with torch.save"
+            f"{path}: not a torch checkpoint (neither a zip archive nor a pickle); give the file of the weights"
         )
+
+
+def _named_in(path: Path) -> str:
+    """Return the first thing that a plain pickle asks for by name, read without running any of it; empty if there is none."""
+    words: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for operation, argument, _ in islice(pickletools.genops(file), 100_000):
+                if operation.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")[:80]
+                if operation.name == "STACK_GLOBAL" and len(words) > 1:
+                    return ".".join(words[-2:])[:80]
+                if isinstance(argument, str):
+                    words.append(argument)
+    except (ValueError, OSError):
+        pass  # no pickle, or a broken one
+    return ""
 
 
 def _numpy_scalars() -> list[Any]:
