@@ -136,7 +136,8 @@ def assemble(
     ]
     if not shown.any():
         signed = "; map_cells holds the signed cells" if cells.shape[1] else ""
-        warnings.append(f"the map is zero everywhere: nothing raised the score{signed}")
+        raised = "changed" if method.signed else "raised"
+        warnings.append(f"the map is zero everywhere: nothing {raised} the score{signed}")
     return Explanation(
         map=shown,
         map_cells=cells,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prep
 from ecgcam.attribution.cells import average_layers, lead_cells, mixed_leads, own_cells
 from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals
 from ecgcam.attribution.methods import method_named
-from ecgcam.attribution.problem import Problem
+from ecgcam.attribution.problem import Problem, untold
 from ecgcam.attribution.registry import Method
 from ecgcam.explanation import Explanation
 from ecgcam.models.base import EcgTextModel
@@ -24,9 +24,12 @@ from ecgcam.prompts import clean_texts
 from ecgcam.question import Question, ask
 from ecgcam.records import Record, Window, read_record
 from ecgcam.records.record import FloatArray
+from ecgcam.records.waves import find_waves
 from ecgcam.settings import BATCH, Settings
 
 Key = TypeVar("Key")
+# Takes how much of how much is done.
+Progress = Callable[[int, int], object]
 
 
 def explain(
@@ -64,6 +67,7 @@ def explain_many(
     seconds: float | None = None,
     all_windows: bool = False,
     hop: float | None = None,
+    progress: Progress = untold,
     **settings: Any,
 ) -> Iterator[Explanation]:
     """Explain many records, in order, batching across them.
@@ -78,6 +82,8 @@ def explain_many(
         Where the window begins, and how much of it to take (s).
     all_windows, hop : bool, float
         Slide the model's window over the whole record, every `hop` seconds (default: end to end).
+    progress : callable
+        Takes how much of how much is done, now and then, while a method runs the model many times for one window and prompt.
     **settings
         The fields of `Settings`: method, options, layer, mask, gradient, signed_gradient, smoother, smooth_ms,
         against, seed, batch.
@@ -95,14 +101,21 @@ def explain_many(
             for window in windows_of(record, loaded.input, start, seconds, all_windows, hop):
                 yield None, window
 
-    for _, explanation in explain_windows(windows(), texts, loaded, Settings(**settings)):
+    for _, explanation in explain_windows(windows(), texts, loaded, Settings(**settings), progress):
         yield explanation
 
 
 def explain_windows(
-    windows: Iterable[tuple[Key, Window]], texts: Sequence[str], model: EcgTextModel, settings: Settings
+    windows: Iterable[tuple[Key, Window]],
+    texts: Sequence[str],
+    model: EcgTextModel,
+    settings: Settings,
+    progress: Progress = untold,
 ) -> Iterator[tuple[Key, Explanation]]:
-    """Explain windows as they come, each under its own key: one forward pass for a batch of masked signals of several windows."""
+    """Explain windows as they come, each under its own key: one forward pass for a batch of masked signals of several windows.
+
+    `progress` as in `explain_many`.
+    """
     settings.check(model.spec)
     method = method_named(settings.method)
     question = ask(clean_texts(texts), settings, method, model)
@@ -111,12 +124,12 @@ def explain_windows(
     for key, window in windows:
         prepared = prepare(window, model.input, settings)
         if chunk and signals + len(prepared.rows) + 1 > settings.batch:
-            yield from _explain_chunk(chunk, question, model, method, settings)
+            yield from _explain_chunk(chunk, question, model, method, settings, progress)
             chunk, signals = [], 0
         chunk.append((key, prepared))
         signals += len(prepared.rows) + 1
     if chunk:
-        yield from _explain_chunk(chunk, question, model, method, settings)
+        yield from _explain_chunk(chunk, question, model, method, settings, progress)
 
 
 def score_windows(
@@ -148,6 +161,7 @@ def _explain_chunk(
     model: EcgTextModel,
     method: Method,
     settings: Settings,
+    progress: Progress,
 ) -> Iterator[tuple[Key, Explanation]]:
     """Run one batch: every lead alone and the empty signal of each window, and the whole windows with their gradient."""
     embedded = question.directions
@@ -186,7 +200,7 @@ def _explain_chunk(
                 if not settings.masked:
                     maps.warnings.append(_said_of_mixing(captured, layers, alone, end - 1, prepared.rows))
             else:
-                maps = _run_method(prepared, embedded[p], model, method, settings, shared)
+                maps = _run_method(prepared, embedded[p], model, method, settings, shared, progress)
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
@@ -222,7 +236,13 @@ def _said_of_mixing(
 
 
 def _run_method(
-    prepared: Prepared, text: Tensor, model: EcgTextModel, method: Method, settings: Settings, shared: dict[str, Tensor]
+    prepared: Prepared,
+    text: Tensor,
+    model: EcgTextModel,
+    method: Method,
+    settings: Settings,
+    shared: dict[str, Tensor],
+    progress: Progress,
 ) -> Maps:
     """Run a method that runs the model itself, on one window and one prompt; `shared` is the window's."""
     x, fill, valid, scale = (
@@ -242,6 +262,8 @@ def _run_method(
         settings.seed,
         settings.batch,
         shared=shared,
+        parts=lambda by: find_waves(prepared.window.signal, prepared.window.fs, prepared.window.valid).parts(by),
+        told=progress,
     )
     function = method.bind(settings.options)
     if method.family == "signal":

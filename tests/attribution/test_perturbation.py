@@ -10,7 +10,7 @@ import torch
 from tests.toys import toy_model
 from torch import Tensor, nn
 
-from ecgcam.attribution.perturbation import lead_occlusion, occlusion
+from ecgcam.attribution.perturbation import lead_occlusion, occlusion, wave_occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import LayerSpec
@@ -110,6 +110,49 @@ def test_occlusion_is_a_loop(width: int, stride: int) -> None:
     for batch in (1, 7):
         again = occlusion(replace(made, batch=batch, shared={}), window_ms=10.0 * width, stride_ms=10.0 * stride)
         torch.testing.assert_close(again, got, atol=1e-6, rtol=1e-5)
+
+
+def labelled(made: Problem, labels: list[int]) -> Problem:
+    return replace(made, parts=lambda _by: np.array(labels), shared={}, warnings=[])
+
+
+def test_parts_of_the_beat_on_paper() -> None:
+    # One lead, x = (1, 2, 4, 8, 16), weights 1, fill 0: part 0 holds samples 0 and 3 (9), part 2 sample 4 (16).
+    model = toy_model(Additive(torch.ones(1, 5)), LAYER, leads=("I",), samples=5)
+    x, valid = torch.tensor([[1.0, 2.0, 4.0, 8.0, 16.0]]), torch.ones(1, 5, dtype=torch.bool)
+    made = Problem(model, torch.tensor([1.0, 0.0]), x, torch.zeros(1, 5), valid, torch.ones(1, 1), [0], 100.0)
+    got = wave_occlusion(labelled(made, [0, -1, -1, 0, 2]))
+    torch.testing.assert_close(got, torch.tensor([[9.0, 0.0, 0.0, 9.0, 16.0]]))
+    # Sample 3 is padding: it is not filled with the rest of its part, and has no value.
+    padded = replace(made, valid=torch.tensor([[True, True, True, False, True]]))
+    got = wave_occlusion(labelled(padded, [0, -1, -1, 0, 2]))
+    torch.testing.assert_close(got, torch.tensor([[1.0, 0.0, 0.0, 0.0, 16.0]]))
+
+
+def test_wave_occlusion_is_a_loop() -> None:
+    made = problem(Mixing(), 20)
+    labels = [-1, 0, 0, 1, 1, 1, -1, 2, 2, 2, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+    want = torch.zeros(3, 20)
+    for row in (0, 2):
+        for part in (0, 1, 2):
+            hidden = torch.tensor(labels).eq(part) & made.valid[row]
+            without = made.x.clone()
+            without[row, hidden] = made.fill[row, hidden]
+            scores = made.scores(torch.stack([made.x, without]))
+            want[row, hidden] = scores[0] - scores[1]
+    got = wave_occlusion(labelled(made, labels))
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-5)
+    assert got[0].any()
+    assert not got[1].any()
+    for batch in (1, 4):
+        again = wave_occlusion(replace(labelled(made, labels), batch=batch))
+        torch.testing.assert_close(again, got, atol=1e-6, rtol=1e-5)
+
+
+def test_without_a_beat_nothing_is_hidden_and_that_is_said() -> None:
+    made = labelled(problem(Mixing(), 20), [-1] * 20)
+    assert not wave_occlusion(made).any()
+    assert made.warnings == ["no heartbeat is found in this window, so nothing was hidden; occlusion needs none"]
 
 
 def test_lead_occlusion_is_the_loss_without_the_lead() -> None:

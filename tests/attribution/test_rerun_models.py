@@ -15,6 +15,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
+from ecgcam.records.waves import find_waves
 
 # Options that keep the tests short.
 SHORT: dict[str, dict[str, object]] = {
@@ -25,6 +26,7 @@ SHORT: dict[str, dict[str, object]] = {
     "smooth-grad-cam++": {"draws": 2},
     "shapley-cam": {},
     "occlusion": {"window_ms": 1000, "stride_ms": 1000},
+    "wave-occlusion": {"by": "segment"},
     "lead-occlusion": {},
     "lead-shapley": {},
 }
@@ -77,6 +79,70 @@ def test_every_method_on_every_model(name: str, model: tuple[list[str], EcgTextM
     assert all(parameter.requires_grad and parameter.grad is None for parameter in loaded.network.parameters())
     assert not loaded.network.training
     assert np.array_equal(record.signal, signal)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "of"),
+    [
+        ("score-cam", {}, 128),  # of mini's channels
+        ("ablation-cam", {}, 16),  # runs of 8 channels
+        ("smooth-grad-cam++", {"draws": 3}, 3),
+        ("augmented", {"draws": 3}, 3),
+        ("smooth-grad", {"draws": 3}, 3),
+        ("integrated-gradients", {"steps": 20}, 20),
+        ("occlusion", {"window_ms": 400, "stride_ms": 400}, 13),  # windows with signal in 5 s
+        ("wave-occlusion", {"by": "wave"}, None),
+        ("lead-shapley", {}, 2),
+        ("kernel-shap", {"tile_ms": 500, "samples": 40}, 40),
+    ],
+)
+def test_long_methods_tell_how_far_they_are(name: str, options: dict[str, object], of: int | None) -> None:
+    """Steps upwards, each told once, up to all of it; a second prompt that has the runs in common tells nothing new."""
+    told: list[tuple[int, int]] = []
+    record = recorded([6], seconds=5)
+    ecgcam.explain(
+        record, TEXTS["mini"][:1], method=name, options=options, gradient=None, batch=8,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    longest = max(total for _, total in told)
+    assert of in (None, longest)
+    steps = [done for done, total in told if total == longest]
+    assert steps == sorted(set(steps))
+    assert steps[-1] >= longest - 8
+
+
+def test_methods_of_one_pass_tell_nothing() -> None:
+    told: list[tuple[int, int]] = []
+    ecgcam.explain(recorded([6]), TEXTS["mini"][:1], progress=lambda done, total: told.append((done, total)))
+    assert not told
+
+
+def test_wave_occlusion_takes_the_beats_of_the_record() -> None:
+    """Each segment of a lead has one value; where no segment is known, and in padding, there is none."""
+    record = recorded([1, 6], seconds=6)
+    (got,) = ecgcam.explain(record, TEXTS["mini"][:1], method="wave-occlusion", gradient=None)
+    waves = find_waves(got.signal, got.fs, got.valid)
+    labels = waves.parts("segment")
+    assert len(waves.beats) > 3
+    for row in range(2):
+        assert not got.map[row][(labels < 0) | ~got.valid[row]].any()
+        for part in np.unique(labels[labels >= 0]):
+            here = got.map[row][(labels == part) & got.valid[row]]
+            assert here.any()
+            assert (here == here[0]).all()
+    beats = ecgcam.explain(record, TEXTS["mini"][:1], method="wave-occlusion", options={"by": "beat"}, gradient=None)[
+        0
+    ].map
+    assert len(np.unique(beats[0][got.valid[0]])) == len(waves.beats) + 1
+
+
+def test_a_record_without_beats_says_so() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.2, (1, 5000)).astype(np.float32)
+    record = Record.from_channels("noise", noise, 500.0, ["V1"], source="noise")
+    (got,) = ecgcam.explain(record, TEXTS["mini"][:1], method="wave-occlusion", gradient=None)
+    assert not got.map.any()
+    assert any("no heartbeat is found in this window" in warning for warning in got.meta["warnings"])
+    assert any("map is zero everywhere: nothing changed the score" in warning for warning in got.meta["warnings"])
 
 
 def test_lead_values_sum_to_what_the_signal_adds() -> None:

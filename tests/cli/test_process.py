@@ -119,14 +119,10 @@ def test_text_that_stdout_cannot_hold_is_escaped() -> None:
     assert json.loads(got.stdout) == json.loads(call("methods", "--json").stdout)
 
 
-@pytest.mark.parametrize("no_color", [False, True])
-def test_progress_is_for_terminals_and_never_on_stdout(lead_v1: Path, tmp_path: Path, no_color: bool) -> None:
-    """Stderr is a terminal, stdout a pipe: the bar goes to the one, the lines to the other. NO_COLOR leaves no colour."""
+def on_terminal(*arguments: object, env: dict[str, str] | None = None) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Call with a terminal for stderr and a pipe for stdout; return what the terminal saw, too."""
     master, slave = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color"} | ({"NO_COLOR": "1"} if no_color else {})
-    environment = {key: value for key, value in environment.items() if no_color or key != "NO_COLOR"}
-    prompts = ("--text", "af", "--text", "lbbb")
-    got = call("explain", lead_v1, *prompts, *ARRAY, "--json", "--out", tmp_path / "out", stderr=slave, env=environment)
+    got = call(*arguments, stderr=slave, env=os.environ | {"TERM": "xterm-256color"} if env is None else env)
     os.close(slave)
     seen = b""
     try:
@@ -135,10 +131,35 @@ def test_progress_is_for_terminals_and_never_on_stdout(lead_v1: Path, tmp_path: 
     except OSError:  # how Linux tells that the other side of a terminal is closed
         pass
     os.close(master)
+    return got, seen.decode()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_progress_is_for_terminals_and_never_on_stdout(lead_v1: Path, tmp_path: Path, no_color: bool) -> None:
+    """Stderr is a terminal, stdout a pipe: the bar goes to the one, the lines to the other. NO_COLOR leaves no colour."""
+    environment = os.environ | {"TERM": "xterm-256color"} | ({"NO_COLOR": "1"} if no_color else {})
+    environment = {key: value for key, value in environment.items() if no_color or key != "NO_COLOR"}
+    prompts = ("--text", "af", "--text", "lbbb")
+    got, text = on_terminal("explain", lead_v1, *prompts, *ARRAY, "--json", "--out", tmp_path / "out", env=environment)
     assert got.returncode == 0
     assert [json.loads(line)["text"] for line in got.stdout.splitlines()] == ["af", "lbbb"]
-    text = seen.decode()
     assert "explaining" in text
     assert '"record"' not in text
     coloured = any(f"\x1b[{code}" in text for code in ("3", "9", "38"))
     assert coloured != no_color
+
+
+def test_a_long_method_tells_how_far_it_is_and_a_short_one_shows_no_bar(lead_v1: Path, tmp_path: Path) -> None:
+    """One recording, one prompt: occlusion runs a hundred signals for 10 s in strides of 100 ms."""
+    one = ("explain", lead_v1, "--text", "af", *ARRAY, "--json", "--no-png", "--force", "--out", tmp_path / "out")
+    long = ("--method", "occlusion", "--set", "window_ms=100", "--set", "stride_ms=100")
+    got, text = on_terminal(*one, *long)
+    assert got.returncode == 0
+    assert len(got.stdout.splitlines()) == 1
+    assert "explaining" in text
+    assert "/100" in text
+    _, text = on_terminal(*one)
+    assert "explaining" not in text
+    _, text = on_terminal(*one, *long, "--quiet")
+    assert text == ""
+    assert call(*one, *long).stderr.count("explaining") == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcam.records.waves import QRS, SEGMENTS, P, T, Waves, find_waves
+from ecgcam.records.waves import PARTS, QRS, SEGMENTS, P, T, Waves, find_waves
 
 SECONDS, BEATS = 10, np.arange(0.6, 9.6, 0.9)  # of the R peaks
 # Centre after R (s), half length (s) and height (mV) of each wave, a raised cosine.
@@ -150,3 +150,33 @@ def test_nothing_raises_whatever_the_signal(seed: int) -> None:
             assert (waves.onset[known] >= 0).all()
             assert (waves.offset[known] < signal.shape[1]).all()
             assert waves.segments().shape == (signal.shape[1],)
+
+
+def by_hand() -> Waves:
+    """Twenty samples, two beats: P 2-3, QRS 5-6, T 8-9; no P, QRS 14-15, T 17-18."""
+    nan = np.nan
+    onset, offset = np.array([[2.0, 5, 8], [nan, 14, 17]]), np.array([[3.0, 6, 9], [nan, 15, 18]])
+    return Waves(100.0, 20, np.array([5, 14]), onset, offset, np.full((1, 2, 3), nan))
+
+
+def test_parts_of_the_heartbeat_by_hand() -> None:
+    # Segments: P 0, PR 1, QRS 2, ST 3, T 4, TP 5; after the first T it is TP until the second QRS.
+    segments = [-1, -1, 0, 0, 1, 2, 2, 3, 4, 4, 5, 5, 5, 5, 2, 2, 3, 4, 4, -1]
+    waves = [-1, -1, 0, 0, -1, 1, 1, -1, 2, 2, -1, -1, -1, -1, 4, 4, -1, 5, 5, -1]
+    beats = [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
+    for by, want in zip(PARTS, (segments, waves, beats), strict=True):
+        assert by_hand().parts(by).tolist() == want
+
+
+@pytest.mark.parametrize("by", PARTS)
+def test_without_beats_no_sample_is_in_a_part(by: str) -> None:
+    waves = find_waves(np.random.default_rng(0).normal(0, 1, (3, 5000)), 500.0)
+    assert len(waves.beats) == 0
+    assert (waves.parts(by) == -1).all()
+
+
+def test_beats_of_an_ecg_follow_one_another() -> None:
+    parts = find_waves(hand_made(500.0), 500.0).parts("beat")
+    assert parts[0] == 0
+    assert set(np.diff(parts)) == {0, 1}
+    assert parts[-1] == len(BEATS)

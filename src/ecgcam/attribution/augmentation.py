@@ -35,7 +35,7 @@ def augmented(
     kept = torch.zeros_like(alone)
     kept[torch.arange(len(alone)), problem.rows] = 1.0
     total: Tensor | None = None
-    for draw in range(draws):
+    for draw in map(int, problem.chunks(draws, most=1)):
         reach = 0 if draw == 0 else round(float(rng.uniform(-shift_ms, shift_ms)) * problem.fs / 1000)
         size = 1.0 if draw == 0 else float(rng.uniform(1 - gain, 1 + gain))
         level = 0.0 if draw == 0 else noise

@@ -17,7 +17,7 @@ from ecgcam.attribution.cam import grad_cam
 from ecgcam.attribution.cells import lay_on_samples, moment_cells, own_cells, spread_on_samples, to_cells
 from ecgcam.attribution.hooks import ReluRule, capture, module_gradients, output_shapes
 from ecgcam.attribution.methods import METHODS
-from ecgcam.attribution.problem import Problem
+from ecgcam.attribution.problem import Problem, untold
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import LayerSpec
 
@@ -156,7 +156,7 @@ def _along(problem: Problem, start: Callable[[Tensor], Tensor], share: np.ndarra
     """sum_m w_m (x - b_m) G(b_m + a_m (x - b_m)), b = `start` of numbers (m,), a = `share` and w = `weights` (M,)."""
     a, w = (torch.from_numpy(values).to(problem.x.device) for values in (share, weights))
     total = torch.zeros_like(problem.x, dtype=torch.float64)
-    for numbers in torch.split(torch.arange(len(a)), problem.batch):
+    for numbers in problem.chunks(len(a)):
         begin = start(numbers)
         step = problem.x - begin
         _, G = problem.gradients(begin + a[numbers, None, None].to(step) * step)
@@ -183,9 +183,9 @@ def _report_sum(problem: Problem, values: Tensor, wanted: Tensor, option: str) -
 def _noisy(problem: Problem, around: str, draws: int, noise: float) -> Iterator[Tensor]:
     """Run another method of the table, with its default options, on the window with noise, draw by draw."""
     method = METHODS[around].bind({})
-    for draw in range(draws):
-        x = problem.x + _white(problem, noise, draw)
-        yield method(replace(problem, x=x, report={}, warnings=[], shared={}))
+    for part in problem.chunks(draws, most=1):
+        x = problem.x + _white(problem, noise, int(part))
+        yield method(replace(problem, x=x, report={}, warnings=[], shared={}, told=untold))
 
 
 def _white(problem: Problem, noise: float, draw: int) -> Tensor:

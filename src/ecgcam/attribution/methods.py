@@ -461,6 +461,22 @@ METHODS = {
             signed=True,
         ),
         Method(
+            name="wave-occlusion",
+            function="ecgcam.attribution.perturbation:wave_occlusion",
+            family="signal",
+            needs=("scores", "waves"),
+            passes="1 F per lead and part, for all prompts",
+            paper="Zeiler and Fergus 2014, with parts of the heartbeat for windows",
+            formula="map_lt = score(x) - score(x, lead l filled within the part that t is in). by=segment: P, PR, QRS, ST, T or "
+            "TP of all beats at once; by=wave: one P, QRS or T of one beat; by=beat: one beat, from its P (QRS where no P is "
+            "called) to the next one. Padding, and what is in no part, is never filled and has no value",
+            misleads="As good as the delineation: `--waves` draws it; a P that was not found is part of TP. Long parts lose more "
+            "than short ones: TP is half the time. With by=wave or beat a regular rhythm still says what the hidden beat said. "
+            "Sizes are losses of score: compare leads with --scale raw.",
+            options=(Option("by", str, "segment", "What is hidden at once.", choices=("segment", "wave", "beat")),),
+            signed=True,
+        ),
+        Method(
             name="lead-occlusion",
             function="ecgcam.attribution.perturbation:lead_occlusion",
             family="signal",

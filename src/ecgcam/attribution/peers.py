@@ -121,8 +121,9 @@ def _over_tiles(
 
     def score(signals: Tensor) -> Tensor:
         # The sets are the same for every prompt, in the same order.
-        name = f"{method} {next(number)}"
-        return problem.remember(name, lambda: problem.model.encode_signal(signals)) @ problem.text
+        begun = next(number)
+        problem.told(min(begun * problem.batch, samples), samples)
+        return problem.remember(f"{method} {begun}", lambda: problem.model.encode_signal(signals)) @ problem.text
 
     player = tile >= 0
     fixed = torch.where(player, problem.fill, problem.x)

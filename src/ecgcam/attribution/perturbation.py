@@ -44,6 +44,33 @@ def occlusion(problem: Problem, window_ms: float = 200.0, stride_ms: float = 100
     return torch.where(valid, total / count.clamp(min=1), 0.0).to(problem.x)
 
 
+def wave_occlusion(problem: Problem, by: str = "segment") -> Tensor:
+    """score(x) - score(x with one part of the heartbeat filled in one lead), at each sample of the part: Zeiler and Fergus 2014.
+
+    Where the parts lie is the record's business: `Problem.parts`. What is in no part has no value, nor has padding.
+    """
+    if problem.parts is None:
+        raise ValueError("nobody said where the heartbeats are")
+    label = torch.from_numpy(problem.parts(by))
+    valid = problem.valid.cpu()
+    pairs = [(row, part) for row in problem.rows for part in sorted({*label[valid[row]].tolist()} - {-1})]
+    values = torch.zeros_like(problem.x)
+    if not pairs:
+        problem.warnings.append("no heartbeat is found in this window, so nothing was hidden; occlusion needs none")
+        return values
+    row, part = torch.tensor(pairs).T
+    hidden = (label == part[:, None]) & valid[row]
+
+    def without(numbers: Tensor) -> Tensor:
+        signals = problem.x.repeat(len(numbers), 1, 1)
+        filled = torch.where(hidden[numbers].to(signals.device), problem.fill[row[numbers]], problem.x[row[numbers]])
+        signals[torch.arange(len(numbers)), row[numbers]] = filled
+        return signals
+
+    drop = problem.scores(problem.x[None]) - problem.scores_of(f"without a {by}", len(pairs), without)
+    return values.index_add(0, row.to(values.device), drop[:, None] * hidden.to(values))
+
+
 def lead_occlusion(problem: Problem) -> Tensor:
     """score(x) - score(x with one lead filled), the same at each of the lead's valid samples: leave one lead out."""
     rows = torch.tensor(problem.rows)

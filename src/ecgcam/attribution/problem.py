@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ecgcam.attribution.hooks import frozen, input_gradient
 from ecgcam.models.base import EcgTextModel
+
+
+def untold(_done: int, _of: int) -> None:
+    """Tell nobody how far a method is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,10 @@ class Problem:
         What its reader should know.
     shared : dict
         What `remember` keeps: the prompts of one window have it in common.
+    parts : callable, optional
+        Takes a name of `ecgcam.records.waves.PARTS` and gives the part of the heartbeat that each sample is in, (T,), -1 in none.
+    told : callable
+        Takes how much of how much is done, now and then, while a method runs the model many times.
     """
 
     model: EcgTextModel
@@ -59,6 +69,8 @@ class Problem:
     report: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     shared: dict[str, Tensor] = field(default_factory=dict)
+    parts: Callable[[str], npt.NDArray[np.int64]] | None = None
+    told: Callable[[int, int], object] = untold
 
     def spread(self) -> Tensor:
         """Return each lead's robust standard deviation, 1.4826 x its median absolute deviation over valid samples, (L, 1).
@@ -68,6 +80,12 @@ class Problem:
         rows = [row[real] for row, real in zip(self.x, self.valid, strict=True)]
         spread = [1.4826 * (row - row.median()).abs().median() if len(row) else row.new_zeros(()) for row in rows]
         return torch.stack(spread)[:, None]
+
+    def chunks(self, count: int, most: int | None = None) -> Iterator[Tensor]:
+        """Yield the numbers from 0 to `count` - 1, `most` (by default `batch`) at a time, and tell how many are done."""
+        for part in torch.split(torch.arange(count), most or self.batch):
+            yield part
+            self.told(int(part[-1]) + 1, count)
 
     def remember(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Return what `compute` gave for the window's first prompt; for what no prompt changes."""
@@ -90,8 +108,7 @@ class Problem:
 
         def embeddings() -> Tensor:
             with frozen(self.model.network), torch.no_grad():
-                numbers = torch.split(torch.arange(count), self.batch)
-                return torch.cat([self.model.encode_signal(make(part)) for part in numbers])
+                return torch.cat([self.model.encode_signal(make(part)) for part in self.chunks(count)])
 
         return self.remember(name, embeddings) @ self.text
 

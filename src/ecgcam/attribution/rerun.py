@@ -103,10 +103,13 @@ def ablation_cam(problem: Problem, alone: Tensor) -> Tensor:
     A = _activations(problem, alone)
     y = problem.scores_of("alone", len(alone), lambda numbers: alone[numbers])
     channels = torch.split(torch.arange(A.shape[1], device=A.device), problem.batch)
+    runs = [(lead, some) for lead in range(len(alone)) for some in channels]
 
     def without() -> Tensor:
-        rows = (alone[i : i + 1] for i in range(len(alone)))
-        parts = [without_channel(problem.model, x, some, problem.layer) for x in rows for some in channels]
+        parts = [
+            without_channel(problem.model, alone[lead : lead + 1], some, problem.layer)
+            for lead, some in (runs[int(number)] for number in problem.chunks(len(runs), most=1))
+        ]
         return torch.cat(parts).view(len(alone), A.shape[1], -1)
 
     drop = y[:, None] - problem.remember("without", without) @ problem.text
@@ -128,7 +131,7 @@ def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: 
     sigma = noise * problem.spread()[problem.rows]
     draw_of = [np.random.default_rng([problem.seed, row]) for row in problem.rows]
     D = torch.zeros(3, *A.shape, dtype=A.dtype, device=A.device)
-    for _ in range(draws):
+    for _ in problem.chunks(draws, most=1):
         noisy = alone.clone()
         white = np.stack([rng.standard_normal(alone.shape[-1], np.float32) for rng in draw_of])
         noisy[leads, problem.rows] += sigma * torch.from_numpy(white).to(alone) * problem.valid[problem.rows]

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import torch
 
+from ecgcam.attribution.problem import untold
 from ecgcam.batch.helpers import Helpers
 from ecgcam.batch.manifest import DONE, FAILED, Line
 from ecgcam.batch.packs import Packs
@@ -29,7 +30,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation, window_name
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec
-from ecgcam.pipeline import explain_windows, score_windows
+from ecgcam.pipeline import Progress, explain_windows, score_windows
 from ecgcam.records import Window
 from ecgcam.settings import Settings
 from ecgcam.store import encode_result, encode_timeline, summary_text, write_result, write_timeline
@@ -71,6 +72,7 @@ def run_explain(
     done: AbstractSet[tuple[str, str]] = frozenset(),
     *,
     resume: bool = False,
+    progress: Progress = untold,
 ) -> Generator[Summary, None, None]:
     """Explain recordings and write their results; yield each summary when it is written.
 
@@ -90,8 +92,10 @@ def run_explain(
         What is left out, though the recording is read for other prompts.
     resume : bool
         Whether windows of which an earlier call has every prompt's result are left out too.
+    progress : callable
+        Takes how much of how much is done of one window and prompt, where the method is a long one.
     """
-    run = _Run(texts, model, reading, settings, output, failed, finished, helpers, done, resume)
+    run = _Run(texts, model, reading, settings, output, failed, finished, helpers, done, resume, progress)
     try:
         yield from run.results(items)
     finally:
@@ -147,6 +151,7 @@ class _Run:
     helpers: Helpers | None
     done: AbstractSet[tuple[str, str]]
     resume: bool = False
+    progress: Progress = untold
     behind: deque[_Written | _Timelines] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -155,7 +160,10 @@ class _Run:
         self.most = 0 if self.helpers is None else max(4 * self.helpers.count, len(self.texts))
 
     def results(self, items: Iterable[Item]) -> Iterator[Summary]:
-        for (state, start), explanation in explain_windows(self.windows(items), self.texts, self.model, self.settings):
+        windows = self.windows(items)
+        for (state, start), explanation in explain_windows(
+            windows, self.texts, self.model, self.settings, self.progress
+        ):
             self.behind.append(self.write(state, start, explanation))
             yield from self.ready(self.most)
         yield from self.ready(0)

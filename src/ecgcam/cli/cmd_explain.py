@@ -283,7 +283,7 @@ def run(
         else:
             run = run_explain(
                 work.items, prompts, loaded, reading, settings, output,
-                report.failed, report.finished, helpers, work.done.keys(), resume=resume,
+                report.failed, report.finished, helpers, work.done.keys(), resume=resume, progress=report.within,
             )  # fmt: skip
         with contextlib.closing(run), report:
             for summary in run:

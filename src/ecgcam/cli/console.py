@@ -112,12 +112,51 @@ def set_up_logging(quiet: bool) -> None:
     logger.propagate = False
 
 
-@contextmanager
-def progress(total: int | None, what: str, quiet: bool) -> Iterator[Any]:
-    """Yield a function that moves a bar on stderr by so many; no bar for a single thing, nor without a terminal."""
-    if quiet or total in {0, 1} or not sys.stderr.isatty():
-        yield lambda _: None
-        return
+class Bar:
+    """Does nothing: no terminal, or nobody wants to know."""
+
+    def __call__(self, count: int) -> None:
+        """So many more things are done."""
+
+    def within(self, done: int, of: int) -> None:
+        """So much of the thing that is being done is done: where it is long."""
+
+
+class _Shown(Bar):
+    """Bars on stderr: one over all things, if they are several, and one within a thing that tells how far it is."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what = what
+        self._bars: Any = None
+        self._one: Any = None
+        self._all = None if total in {0, 1} else self._add(what, total)
+
+    def __call__(self, count: int) -> None:
+        if self._all is not None:
+            self._started().advance(self._all, count)
+
+    def within(self, done: int, of: int) -> None:
+        if self._one is None and done < of:
+            self._one = self._add(self._what if self._all is None else "of one", of)
+        if self._one is not None:
+            self._started().update(self._one, completed=done, total=of)
+
+    def stop(self) -> None:
+        """Take the bars away."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _add(self, what: str, total: int | None) -> Any:
+        return self._started().add_task(what, total=total)
+
+    def _started(self) -> Any:
+        if self._bars is None:  # what is never shown need not be imported
+            self._bars = _bars_on_stderr()
+            self._bars.start()
+        return self._bars
+
+
+def _bars_on_stderr() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 
@@ -126,9 +165,20 @@ def progress(total: int | None, what: str, quiet: bool) -> Iterator[Any]:
             speed = task.finished_speed or task.speed
             return super().render(task) if speed is None else f"{speed:.3g}/s"
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(""), TimeRemainingColumn())
     # Rich would lead stdout through its own console, which is stderr; only where both are the terminal is that the same.
     shared = sys.stdout.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=shared)
+
+
+@contextmanager
+def progress(total: int | None, what: str, quiet: bool) -> Iterator[Bar]:
+    """Yield a bar on stderr; one that does nothing without a terminal. Of a single thing only what is `within` it is shown."""
+    if quiet or not sys.stderr.isatty():
+        yield Bar()
+        return
+    bar = _Shown(what, total)
+    try:
+        yield bar
+    finally:
+        bar.stop()

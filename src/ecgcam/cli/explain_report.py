@@ -12,7 +12,7 @@ import typer
 
 from ecgcam.batch.manifest import Line, Manifest
 from ecgcam.batch.worklist import Failure
-from ecgcam.cli.console import Notes, StdoutError, complain, drop_stdout, print_json, progress, say
+from ecgcam.cli.console import Bar, Notes, StdoutError, complain, drop_stdout, print_json, progress, say
 from ecgcam.cli.tables import Table, print_table
 from ecgcam.errors import EcgcamError
 
@@ -33,8 +33,8 @@ class Report:
         headings = ["record", *window, "prompt", "score", "empty", "strongest leads (gain)"]
         self._table = Table(headings, right=(*window, "score", "empty"))
         self._stdout: StdoutError | None = None
-        self._step: Callable[[int], object] = lambda _: None
-        self._bar = ExitStack()
+        self._bar = Bar()
+        self._open = ExitStack()
         self._also: list[str] = []
 
     def begin(self, warnings: Callable[[str], list[str]], total: int | None) -> None:
@@ -44,11 +44,11 @@ class Report:
         self._total = None if total is None else total * len(self._prompts)
 
     def __enter__(self) -> Report:
-        self._step = self._bar.enter_context(progress(self._total, "explaining", self._quiet))
+        self._bar = self._open.enter_context(progress(self._total, "explaining", self._quiet))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.close()
+        self._open.close()
 
     def result(self, summary: dict[str, Any]) -> None:
         """Tell a result that has been written."""
@@ -103,7 +103,11 @@ class Report:
     def finished(self, line: Line) -> None:
         """Put down that a recording and prompt is done or has failed."""
         self._manifest.add(line)
-        self._step(1)
+        self._bar(1)
+
+    def within(self, done: int, of: int) -> None:
+        """Show how much of one recording and prompt is done."""
+        self._bar.within(done, of)
 
     def note(self, note: str) -> None:
         """Tell a note."""

@@ -18,6 +18,7 @@ Bools = npt.NDArray[np.bool_]
 
 WAVES = ("P", "QRS", "T")
 SEGMENTS = ("P", "PR", "QRS", "ST", "T", "TP")
+PARTS = ("segment", "wave", "beat")
 P, QRS, T = range(3)
 
 # Chosen on LUDB's records 1 to 99, scored on 101 to 199.
@@ -85,6 +86,28 @@ class Waves:
                 following = self.onset[beat + 1]
                 fill("TP", off[T] + 1, (following[P] if np.isfinite(following[P]) else following[QRS]) - 1)
         return labels
+
+    def parts(self, by: str) -> npt.NDArray[np.int64]:
+        """Return the part of each sample, (T,): parts are numbered from 0, -1 is in none; all -1 where there is no beat.
+
+        ``segment``: the same segment of all beats is one part, numbered as in `SEGMENTS`. ``wave``: each P, QRS and T of each
+        beat, 3 x beat + its place in `WAVES`. ``beat``: from where a beat begins (its P, or its QRS where no P is called) to the
+        next one; what lies before the first beat is part 0, and beats count from 1.
+        """
+        segments = self.segments().astype(np.int64)
+        if by == "segment":
+            return segments
+        samples = np.arange(self.samples)
+        if by == "beat":
+            begin = np.where(np.isfinite(self.onset[:, P]), self.onset[:, P], self.onset[:, QRS])
+            begin = np.where(np.isfinite(begin), begin, self.beats)
+            return np.searchsorted(begin, samples, side="right") - (0 if len(begin) else 1)
+        parts = np.full(self.samples, -1, np.int64)
+        for beat, (on, off) in enumerate(zip(self.onset, self.offset, strict=True)):
+            for wave, name in enumerate(WAVES):
+                inside = (samples >= on[wave]) & (samples <= off[wave]) & (segments == SEGMENTS.index(name))
+                parts[inside] = 3 * beat + wave
+        return parts
 
 
 def find_waves(signal: npt.NDArray[np.floating], fs: float, valid: Bools | None = None) -> Waves:
