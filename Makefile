@@ -41,10 +41,11 @@ unit: $(VENV)/.installed-dev
 ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 	$(BIN)/pytest -m slow
 
-# Other programs that compute the same, and Ray. grad-cam asks for torchvision, which nothing here runs; tests stand in for its names.
+# Other programs that compute the same, and Ray. grad-cam asks for torchvision and signal-grad-cam for TensorFlow, which nothing here
+# runs; tests stand in for their names.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
 	$(PIP) torchcam ttach tqdm
-	$(PIP) --no-deps grad-cam
+	$(PIP) --no-deps grad-cam signal-grad-cam
 	$(PIP) --editable '.[ray]'
 	touch $@
 

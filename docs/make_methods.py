@@ -48,24 +48,26 @@ which sign is right, and the cells are 0.
 ## Other programs
 
 The same cells were computed on `mini` (12 lead-masked signals of a simulated atrial fibrillation, layer `signal.stages.1`) by
-torchcam 0.5.0 and by grad-cam 1.5.7 (pytorch-grad-cam, through pictures one sample high); `tests/peers` repeats it. Largest
-difference over largest value:
+torchcam 0.5.0, by grad-cam 1.5.7 (pytorch-grad-cam, through pictures one sample high) and by signal-grad-cam 2.2.0 (both of its
+methods, and its contrast); `make ci` repeats it, and `pytest tests/peers -rP` prints each difference. Largest difference over
+largest value:
 
-| method | torchcam 0.5.0 | grad-cam 1.5.7 |
-|---|---|---|
-| grad-cam | 0 | 5e-7 |
-| hires-cam | | 4e-7 |
-| grad-cam-elementwise | | 2e-7 |
-| grad-cam++ | differs (1) | differs (2); 3e-7 with the score times 10^8 |
-| xgrad-cam | 0 | 4e-7 |
-| layer-cam | 0 | 2e-7 |
-| eigen-cam | | differs (3); 1e-7 with `centre=true`, but for the sign |
-| eigen-grad-cam | | 1e-7, but for the sign |
-| grad-cam-eigen | | 2e-7, but for the sign |
-| kpca-cam | | 6e-7 (sigmoid), 4e-7 (rbf, linear), but for the sign |
-| fem | | differs (4) |
-| shapley-cam | | 2e-7 |
-| seg-eigen-cam | | 2e-7, but for the sign (the larger of max and -min there) |
+| method | torchcam 0.5.0 | grad-cam 1.5.7 | signal-grad-cam 2.2.0 |
+|---|---|---|---|
+| grad-cam | 0 | 5e-7 | 2e-7 (12) |
+| hires-cam | | 4e-7 | 1e-7 (12) |
+| grad-cam-elementwise | | 2e-7 | |
+| grad-cam++ | differs (1) | differs (2); 3e-7 with the score times 10^8 | |
+| xgrad-cam | 0 | 4e-7 | |
+| layer-cam | 0 | 2e-7 | |
+| eigen-cam | | differs (3); 1e-7 with `centre=true`, but for the sign | |
+| eigen-grad-cam | | 1e-7, but for the sign | |
+| grad-cam-eigen | | 2e-7, but for the sign | |
+| kpca-cam | | 6e-7 (sigmoid), 4e-7 (rbf, linear), but for the sign | |
+| fem | | differs (4) | |
+| shapley-cam | | 2e-7 | |
+| seg-eigen-cam | | 2e-7, but for the sign (the larger of max and -min there) | |
+| `--against TEXT` | | | 3e-7 (grad-cam, hires-cam) |
 
 1. torchcam divides a copy in place, so the division by 2 G^2 + G^3 sum A has no effect and its weights are sum_k G_ck^2
    relu(G_ck); with that formula the difference is 0.
@@ -118,14 +120,19 @@ captum 0.9.0:
 11. captum takes cells for pixels when it lays them on samples ("nearest"). Its guided backpropagation and its Grad-CAM, laid as
     here, have this method's product.
 
+12. The cells, before signal-grad-cam scales each map to bytes and stretches it to the signal's length. It explains layers that
+    are convolutions, so the layer was given to it as one. TensorFlow and OpenCV, which it imports, were stood in for: neither
+    computes a cell.
+
+dff has no figure: pytorch-grad-cam factorizes by coordinate descent from a start of its own, and ends in another of the many
+factorizations. From the same start, scikit-learn's multiplicative updates give the same factors
+(`tests/attribution/test_factors.py`).
+
 ## Left out
 
-- *occlusion* of waves or beats is not built; `--waves` says where in the beat a map lies.
 - *refine-cam* (Domeniconi et al. 2026): pytorch-grad-cam multiplies the maps of grad-cam++ at several layers, sample by sample.
   Here `--layer A,B` averages the maps of any CAM method on the cells of the finest layer, each layer's cells where they lie; the
   product, which drops whatever one layer does not show, is not built.
-- *deep feature factorization* (Collins et al. 2018) is not built: it gives one map for each factor of the activations, and no
-  prompt chooses among them.
 """
 
 

@@ -24,7 +24,7 @@ from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 
-from .conftest import Scores
+from .conftest import Scores, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
@@ -90,7 +90,7 @@ def by_torchcam(package: Any, name: str, model: EcgTextModel, alone: Tensor) -> 
 
 
 def difference(got: Floats, want: Floats) -> float:
-    return float(np.abs(got - want).max() / np.abs(want).max())
+    return told(float(np.abs(got - want).max() / np.abs(want).max()))
 
 
 @pytest.mark.parametrize(
@@ -215,3 +215,46 @@ def test_grad_cam_plus_plus_of_torchcam_does_not_divide(
     A, G = seen.activations, seen.gradients[0]
     undivided = ((G.square() * G.relu()).sum(dim=2, keepdim=True) * A).sum(dim=1).relu()
     assert difference(undivided.numpy(), want) <= CLOSE
+
+
+class Convolution(nn.Conv1d):
+    """A layer that passes for a convolution: signal-grad-cam explains no other. What follows gets a copy."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__(1, 1, 1)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen: Tensor = self.layer(x)
+        return seen
+
+
+def by_signal_grad_cam(package: Any, name: str, alone: Tensor, texts: list[str], **how: object) -> Floats:
+    """Cells of signal-grad-cam before relu and scaling to bytes, (12, K)."""
+    fresh = ecgcam.load_model("mini", device="cpu")
+    parent, _, child = fresh.spec.layer.rpartition(".")
+    layer = Convolution(fresh.network.get_submodule(fresh.spec.layer))
+    setattr(fresh.network.get_submodule(parent), child, layer)
+    builder = package.TorchCamBuilder(Scores(fresh, fresh.encode_text(texts)))
+    cells, _ = builder._create_raw_batched_cams([*alone.numpy()], 0, layer, name, False, avoid_relu=True, **how)
+    return np.stack(cells)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("grad-cam", "Grad-CAM"), ("hires-cam", "HiResCAM")])
+@pytest.mark.parametrize("foil", [None, "normal ECG"])
+def test_the_same_as_signal_grad_cam(
+    name: str,
+    theirs: str,
+    foil: str | None,
+    model: EcgTextModel,
+    record: Record,
+    alone: Tensor,
+    signal_grad_cam: Any,
+) -> None:
+    """All of its methods, and its contrast: the target's score less the foil's, as `--against` has it."""
+    # A class of its own is asked for beside one score: it takes a lone score for the second of two.
+    texts, how = [TEXT, foil or "normal ECG"], {} if foil is None else {"contrastive_foil": 1}
+    want = by_signal_grad_cam(signal_grad_cam, theirs, alone, texts, **how)
+    against = () if foil is None else (foil,)
+    (got,) = ecgcam.explain(record, [TEXT], model, method=name, against=against, gradient=None)
+    assert difference(got.map_cells, want) <= CLOSE

@@ -23,7 +23,7 @@ from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
 
-from .conftest import imported
+from .conftest import imported, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.peers]
 
@@ -74,7 +74,7 @@ def run(name: str, problem: Problem, **options: object) -> Tensor:
 
 
 def apart(one: Tensor, other: Tensor) -> float:
-    return float((one - other.detach()).abs().max() / one.abs().max())
+    return told(float((one - other.detach()).abs().max() / one.abs().max()))
 
 
 def noise_of(problem: Problem) -> Tensor:

@@ -200,6 +200,31 @@ def without_channel(model: EcgTextModel, x: Tensor, channels: Tensor, layer: str
     return embeddings
 
 
+def with_cells(model: EcgTextModel, x: Tensor, cells: Tensor, layer: str | None = None) -> Tensor:
+    """Run a signal (1, L, T) with the same channels at every cell of the target layer, for each of M vectors (M, C).
+
+    What is no cell there (a class token, separators between leads) stays as the signal has it.
+
+    Returns
+    -------
+    Tensor, (M, D)
+        Joint embeddings.
+    """
+    module, where = model.layer(layer)
+    path = layer or model.spec.layer
+
+    def put(output: Tensor) -> Tensor:
+        rows = output.clone()
+        view = cells_view(rows, where)
+        view[:] = cells.to(view).reshape(*cells.shape, *(1,) * (view.ndim - 2))
+        return rows
+
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, put, where.part) as outputs:
+        embeddings = model.encode_signal(x.expand(len(cells), -1, -1))
+    _need_one_run(outputs, path, model)
+    return embeddings
+
+
 def score_signals(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
     """Return embeddings (N, D) and scores (N, P) of signals (N, L, T), without a graph."""
     with frozen(model.network), torch.no_grad():

@@ -290,6 +290,26 @@ METHODS = {
             ),
         ),
         Method(
+            name="dff",
+            function="ecgcam.attribution.factors:deep_feature_factorization",
+            family="rerun",
+            needs=("activations", "scores"),
+            passes="1 F, 1 F of the empty signal per factor for all prompts, and a non-negative factorization of C x (leads x K)",
+            paper="Collins et al. 2018 (deep feature factorization), section 3; the prompt's choice as in the software "
+            "pytorch-grad-cam, which runs the head on concepts",
+            formula="cells_k = |W_j| H_jk, relu(A) ~ W H over the cells of all leads (least squares; W: C x factors and "
+            "H: factors x cells, none below 0), j the concept with the highest score, or the factor-th highest; a concept's "
+            "score is the model's for W_j max_k H_jk at every cell of the layer",
+            misleads="Shows where the layer sees one concept; the prompt only says which. What a prompt needs may be spread over "
+            "several, and the best may score no more than an empty signal: see concept_scores in the report. A lead's map "
+            "depends on what other leads hold. Of a layer without ReLU the negative half is left out.",
+            options=(
+                Option("factors", int, 8, "Concepts that the activations are made of.", least=1),
+                Option("factor", int, None, "The one shown, 1 that with the highest score; by default 1.", least=1),
+                Option("steps", int, 200, "Updates of the factorization.", least=1),
+            ),
+        ),
+        Method(
             name="saliency",
             function="ecgcam.attribution.gradients:saliency",
             family="signal",

@@ -65,14 +65,14 @@ def score_cam(problem: Problem, alone: Tensor, weights: str = "softmax") -> Tens
 
     ``weights=increase`` leaves the softmax out, as the paper's definition of the map does.
     """
-    A = _activations(problem, alone)
+    A = activations(problem, alone)
     gain = _increase(problem, alone, A, 1, lambda mask, _lead, _channel, _draw: mask)
     return _weighted(gain, A, weights)
 
 
 def ss_cam(problem: Problem, alone: Tensor, weights: str = "softmax", draws: int = 10, noise: float = 0.3) -> Tensor:
     """As Score-CAM, the increase averaged over masks s(U(A_c)) + n, n ~ N(0, noise^2) a sample: Wang et al. 2020b, SS-CAM(1)."""
-    A = _activations(problem, alone)
+    A = activations(problem, alone)
     samples = alone.shape[-1]
 
     def noisy(mask: Tensor, lead: Tensor, channel: Tensor, draw: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def ss_cam(problem: Problem, alone: Tensor, weights: str = "softmax", draws: int
 
 def is_cam(problem: Problem, alone: Tensor, weights: str = "softmax", steps: int = 10) -> Tensor:
     """As Score-CAM, the increase averaged over masks (i / N) s(U(A_c)), i = 1..N: Naidu et al. 2020, along the straight path."""
-    A = _activations(problem, alone)
+    A = activations(problem, alone)
     share = torch.arange(1, steps + 1, dtype=A.dtype) / steps
     return _weighted(_increase(problem, alone, A, steps, _scaled(share)), A, weights)
 
@@ -100,7 +100,7 @@ def ablation_cam(problem: Problem, alone: Tensor) -> Tensor:
     The paper divides by y, in place of a norm and with y > 0 in mind. A similarity can be negative, and then y would turn
     every channel's sign around; where |y| < 1e-6 it measures nothing, and 1e-6 stands in (see `report`).
     """
-    A = _activations(problem, alone)
+    A = activations(problem, alone)
     y = problem.scores_of("alone", len(alone), lambda numbers: alone[numbers])
     channels = torch.split(torch.arange(A.shape[1], device=A.device), problem.batch)
     runs = [(lead, some) for lead in range(len(alone)) for some in channels]
@@ -127,7 +127,7 @@ def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: 
     lead's robust spread (1.4826 x median absolute deviation). The paper prints D1 as the numerator of a; Grad-CAM++, which
     it averages, has D2.
     """
-    A, leads = _activations(problem, alone).double(), torch.arange(len(alone))
+    A, leads = activations(problem, alone).double(), torch.arange(len(alone))
     sigma = noise * problem.spread()[problem.rows]
     draw_of = [np.random.default_rng([problem.seed, row]) for row in problem.rows]
     D = torch.zeros(3, *A.shape, dtype=A.dtype, device=A.device)
@@ -143,7 +143,8 @@ def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: 
     return _combined((alpha * D[0].relu()).sum(dim=-1), A).to(alone)
 
 
-def _activations(problem: Problem, alone: Tensor) -> Tensor:
+def activations(problem: Problem, alone: Tensor) -> Tensor:
+    """Return A (R, C, K) of the lead-masked signals; run once for all prompts of the window."""
     parts = torch.split(alone, problem.batch)
     return problem.remember(
         "activations", lambda: torch.cat([activations_of(problem.model, part, problem.layer) for part in parts])
