@@ -87,6 +87,34 @@ class Tiny(nn.Module):
         return torch.eye(3)[: len(texts)] if self.encode != "flat" else torch.zeros(3)
 
 
+class Normed(nn.Module):
+    """As most networks: with batch normalisations, whose count of batches is a whole number without a dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv1d(12, 4, 5, 2, 2), nn.BatchNorm1d(4), nn.ReLU(inplace=True))
+        self.brief = nn.Linear(4, 3).bfloat16()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.brief(self.look(x).mean(dim=-1).bfloat16()).float()
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"version": 3}
+
+
+def test_a_network_with_normalisations_half_precision_and_words_in_its_state() -> None:
+    network = Normed()
+    model = own_model(network, layer="look", targets=True)
+    (found,) = explain(normal(), ["2"], model)
+    assert found.map_cells.shape == (12, 2500)
+    with torch.no_grad():
+        network.look[1].running_mean[0] += 1e-3
+    assert own_model(network, layer="look", targets=True).checkpoint_sha256 != model.checkpoint_sha256
+
+
 def normal() -> Record:
     known = simulate("normal", 3)
     return Record("n", known.signal, known.fs, known.leads)

@@ -79,7 +79,7 @@ def own_model(
             f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)"
         )
     spec = ModelSpec(
-        getattr(own, "name", name.rpartition(":")[2]),
+        getattr(own, "name", name),
         "own",
         "",
         "none",
@@ -190,5 +190,6 @@ def _sha256(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        if isinstance(value, Tensor) and value.numel():
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -272,7 +272,8 @@ def load_spec(name_or_file: str | Path) -> ModelSpec:
     path = Path(text) if text.endswith(".toml") else configs() / "models" / f"{text}.toml"
     if not path.is_file():
         raise EcgcamError(
-            f"{text}: no such model; ecgcam brings {', '.join(model_names())}, or give a model file ending in .toml"
+            f"{text}: no such model; ecgcam brings {', '.join(model_names())}, or give a model file ending in .toml, "
+            "or code of your own as package.module:function"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
