@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ecgcam.attribution.hooks import place_cells
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.models.spec import InputSpec
+from ecgcam.models.spec import InputSpec, LayerSpec
 from ecgcam.own import own_model
 from ecgcam.pipeline import explain
 from ecgcam.records import Record
@@ -33,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     write(simulate("af", 7), tmp_path / "demo")
+    (tmp_path / "broken_module.py").write_text("def load(:\n", encoding="utf-8")
     (tmp_path / f"mine_{tmp_path.name}.py").write_text("".join(blocks()), encoding="utf-8")
     return tmp_path
 
@@ -139,6 +141,61 @@ def test_what_cannot_be_explained_is_said(own: object, said: str) -> None:
         own_model(own)
 
 
+def wrong_input() -> Tiny:
+    model = Tiny()
+    model.input = {"fs": 500}
+    return model
+
+
+def wrong_layers() -> Tiny:
+    model = Tiny()
+    model.layers = {"look": LayerSpec("BCT", 2, 0), "lok": LayerSpec("BCT", 2, 0)}
+    return model
+
+
+def wrong_leads() -> Tiny:
+    model = Tiny()
+    model.input = InputSpec(leads=("I", "II"))
+    return model
+
+
+class Talks(Tiny):
+    """Its texts are as wrong as a first try may be."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__()
+        self.given = given
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (wrong_input, "`input` is dict; it must be an InputSpec"),
+        (wrong_layers, "`layers` 'lok': must name a module"),
+        (wrong_leads, r"encode_signal failed on signals \(\d, 2, 5000\) \(RuntimeError: .*--debug shows where"),
+        (lambda: Talks(np.zeros((1, 3))), "encode_text gave ndarray for 1 prompts; it must be a tensor"),
+        (lambda: Talks(torch.zeros(1, 4)), r"encode_text gave \(1, 4\) for 1 prompts; .*: \(1, 3\)"),
+        (lambda: Talks(KeyError("af")), r"encode_text failed \(KeyError: 'af'\); --debug shows where"),
+    ],
+)
+def test_what_a_first_try_gets_wrong_is_one_line(make: Callable[[], nn.Module], said: str) -> None:
+    with pytest.raises(EcgcamError, match=said) as error:
+        explain(normal(), ["x"], own_model(make(), layer="look"))
+    assert "\n" not in str(error.value)
+
+
+def test_labels_are_as_many_as_outputs() -> None:
+    network = Segmenter()
+    network.labels = ["QRS"]
+    with pytest.raises(EcgcamError, match="own has 2 outputs and 1 `labels`"):
+        own_model(network, layer="look", targets=True)
+
+
 def test_a_layer_that_is_not_there_and_a_detached_encoder() -> None:
     with pytest.raises(EcgcamError, match="no such module; it has look, head"):
         own_model(Tiny(), layer="nowhere")
@@ -146,7 +203,9 @@ def test_a_layer_that_is_not_there_and_a_detached_encoder() -> None:
         own_model(Tiny(), layer="head")
     with pytest.raises(EcgcamError, match="gradient"):
         explain(normal(), ["x"], own_model(Tiny("detached"), layer="look"))
-    with pytest.raises(EcgcamError, match="it must be \\(P, D\\)"):
+    with pytest.raises(
+        EcgcamError, match=r"encode_text gave \(3,\) for 1 prompts; it must be a tensor \(P, D\).*\(1, 3\)"
+    ):
         explain(normal(), ["x"], own_model(Tiny("flat"), layer="look"))
 
 
@@ -154,6 +213,7 @@ WRONG = [
     ("no_such_package:load", "cannot be imported"),
     ("json:nothing", "cannot be imported"),
     ("json:loads", "failed"),
+    ("broken_module:load", "broken_module fails when imported (SyntaxError: "),
 ]
 
 
@@ -251,7 +311,7 @@ def test_labels_name_outputs_and_may_hold_an_at_sign() -> None:
         ("0@1-2,", "logits", "'' is no interval"),
         ("0@12-13", "logits", "no moment of own lies in 12-13; its 50 outputs stand 0.2 s apart .* from 0 to 10 s"),
         ("0@1-2", "whole", "an output of own is of the whole window; leave @1-2 out"),
-        ("0", "one", r"gives \(50,\); it must be outputs \(B, D\), or \(B, D, T\)"),
+        ("0", "one", r"gave \(50,\); it must be a tensor \(B, D\), or \(B, D, T\)"),
     ],
 )
 def test_a_target_that_is_not_there_is_said(target: str, finish: str, said: str) -> None:

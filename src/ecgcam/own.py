@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ecgcam.attribution.hooks import place_cells
 from ecgcam.errors import EcgcamError
+from ecgcam.files import one_line
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
 from ecgcam.models.text.targets import TargetEncoder
@@ -60,6 +61,7 @@ def own_model(
                 "asked by --target"
             )
     encode = own.encode_signal if callable(getattr(own, "encode_signal", None)) else network.__call__
+    signal = _Signal(encode, network, name, dense=targets)
     source = getattr(own, "input", None)
     if source is None:
         source = InputSpec()
@@ -70,10 +72,19 @@ def own_model(
     similarity: Any = getattr(own, "similarity", "cosine")
     if similarity not in {"cosine", "dot"}:
         raise EcgcamError(f"--model {name}: similarity {similarity!r}; choose cosine or dot")
+    if not isinstance(source, InputSpec):
+        raise EcgcamError(
+            f"--model {name}: `input` is {type(source).__name__}; it must be an InputSpec (docs/own-model.md)"
+        )
     network.eval()
     layers = dict(getattr(own, "layers", {}))
+    for path, where in layers.items():
+        if not isinstance(where, LayerSpec) or path not in dict(network.named_modules()):
+            raise EcgcamError(
+                f"--model {name}: `layers` {path!r}: must name a module of the network, and give its LayerSpec"
+            )
     if layer is not None and layer not in layers:
-        layers[layer] = _placed(encode, network, layer, source, name)
+        layers[layer] = _placed(signal.given, network, layer, source, name)
     if not layers:
         raise EcgcamError(
             f"--model {name}: name the target layer with --layer PATH, or give the model `layers` (see docs/own-model.md)"
@@ -90,17 +101,41 @@ def own_model(
         "dot" if targets else similarity,
         labels=tuple(str(label) for label in getattr(own, "labels", ())),
     )
-    signal = _Signal(encode, network, dense=targets)
-    text = _outputs(signal.to(device), spec, device) if targets else _Text(own)
+    given = _tried(signal.to(device), source, device)
+    text = _outputs(given, spec) if targets else _Text(own, name, given.shape[1])
     return EcgTextModel(spec, signal, text, _sha256(network), device)
 
 
 class _Signal(nn.Module):
     """The user's signal side as one module: paths are looked up in the user's network."""
 
-    def __init__(self, encode: Callable[[Tensor], Tensor], network: nn.Module, dense: bool = False) -> None:
+    def __init__(self, encode: Callable[[Tensor], Tensor], network: nn.Module, name: str, dense: bool = False) -> None:
         super().__init__()
-        self.network, self._encode, self._dense = network, encode, dense
+        self.network, self._encode, self._name, self._dense = network, encode, name, dense
+
+    def given(self, x: Tensor) -> Tensor:
+        """Return what the user's code makes of signals (B, L, T): (B, D), or (B, D, T) along time.
+
+        Raises
+        ------
+        EcgcamError
+            If it fails, or gives something else.
+        """
+        try:
+            given = self._encode(x)
+        except (EcgcamError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise EcgcamError(
+                f"--model {self._name}: encode_signal failed on signals {tuple(x.shape)} ({type(error).__name__}: "
+                f"{one_line(error)}); --debug shows where"
+            ) from error
+        if not isinstance(given, Tensor) or given.ndim not in {2, 3} or len(given) != len(x):
+            what = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise EcgcamError(
+                f"--model {self._name}: signals {tuple(x.shape)} gave {what}; it must be a tensor (B, D), or (B, D, T) along time"
+            )
+        return given
 
     def get_submodule(self, target: str) -> nn.Module:
         """Look a path up as the user writes it."""
@@ -108,7 +143,7 @@ class _Signal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the user's `encode_signal` does; outputs over time (B, D, T) are summed over it, or, `dense`, kept."""
-        embedded: Tensor = self._encode(x)
+        embedded = self.given(x)
         if torch.is_grad_enabled() and not embedded.requires_grad and x.requires_grad:
             raise EcgcamError("encode_signal lets no gradient through (torch.no_grad or detach inside?); take it out")
         if embedded.ndim != 3:
@@ -116,14 +151,19 @@ class _Signal(nn.Module):
         return embedded.flatten(1) if self._dense else embedded.sum(dim=-1)
 
 
-def _outputs(signal: _Signal, spec: ModelSpec, device: str) -> TargetEncoder:
-    """Return what the user's outputs are: how many, and how many moments each has."""
-    x = 10 * torch.randn(4, len(spec.input.leads), spec.input.samples, generator=torch.Generator().manual_seed(0))
+def _tried(signal: _Signal, source: InputSpec, device: str) -> Tensor:
+    """Return what the user's code makes of a few signals."""
+    x = 10 * torch.randn(4, len(source.leads), source.samples, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        given = signal._encode(x.to(device))
-    if not isinstance(given, Tensor) or given.ndim not in {2, 3}:
-        shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-        raise EcgcamError(f"--target: {spec.name} gives {shape}; it must be outputs (B, D), or (B, D, T) along time")
+        return signal.given(x.to(device))
+
+
+def _outputs(given: Tensor, spec: ModelSpec) -> TargetEncoder:
+    """Return what the user's outputs are: how many, and how many moments each has."""
+    if spec.labels and len(spec.labels) != given.shape[1]:
+        raise EcgcamError(
+            f"--target: {spec.name} has {given.shape[1]} outputs and {len(spec.labels)} `labels`; name each, or none"
+        )
     if float(given.min()) >= 0 and float(given.max()) <= 1:
         log.info(
             "%s: its outputs lie between 0 and 1, as probabilities do; explain logits, which do not saturate", spec.name
@@ -136,13 +176,23 @@ def _outputs(signal: _Signal, spec: ModelSpec, device: str) -> TargetEncoder:
 class _Text:
     """The user's text side."""
 
-    def __init__(self, own: Any) -> None:
-        self._encode = own.encode_text
+    def __init__(self, own: Any, name: str, width: int) -> None:
+        self._encode, self._name, self._width = own.encode_text, name, width
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        embedded: Tensor = self._encode(list(texts))
-        if embedded.ndim != 2 or len(embedded) != len(texts):
-            raise EcgcamError(f"encode_text gave {tuple(embedded.shape)} for {len(texts)} prompts; it must be (P, D)")
+        try:
+            embedded = self._encode(list(texts))
+        except Exception as error:
+            raise EcgcamError(
+                f"--model {self._name}: encode_text failed ({type(error).__name__}: {one_line(error)}); --debug shows where"
+            ) from error
+        wanted = (len(texts), self._width)
+        if not isinstance(embedded, Tensor) or embedded.shape != wanted:
+            what = tuple(embedded.shape) if isinstance(embedded, Tensor) else type(embedded).__name__
+            raise EcgcamError(
+                f"--model {self._name}: encode_text gave {what} for {len(texts)} prompts; it must be a tensor (P, D), D as "
+                f"encode_signal has it: {wanted}"
+            )
         return embedded
 
     def has(self, text: str) -> bool:  # noqa: ARG002
@@ -160,10 +210,16 @@ def _call(name: str) -> Any:
         found = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise EcgcamError(f"--model {name}: cannot be imported ({error}); write package.module:function") from error
+    except Exception as error:  # the user's module runs when it is imported
+        raise EcgcamError(
+            f"--model {name}: {module} fails when imported ({type(error).__name__}: {one_line(error)}); --debug shows where"
+        ) from error
     try:
         return found()
     except Exception as error:
-        raise EcgcamError(f"--model {name}: the function failed ({type(error).__name__}: {error})") from error
+        raise EcgcamError(
+            f"--model {name}: the function failed ({type(error).__name__}: {one_line(error)}); --debug shows where"
+        ) from error
 
 
 def _placed(
