@@ -4,6 +4,7 @@
 # make train         train the bundled model and its yardstick again from PTB-XL (DATA=folder with ptbxl_database.csv)
 # make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
 # make bench         how fast, beside the usual script: benchmarks/results/, explained in docs/performance.md
+# make evidence      whether mini's maps are true: the tables of docs/evidence.md
 # make model-report  the model card's figures again, from the shipped weights
 PYTHON ?= python3
 VENV   ?= .venv
@@ -16,7 +17,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train model-report methods clean
+.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -68,6 +69,12 @@ train: $(VENV)/.installed
 	$(BIN)/python -m training.train --data $(DATA) --out $(RUN)/yardstick-0 --refit --supervised
 	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/yardstick-0/last.pt --out training/weights/yardstick-0.npz
 	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/refit-0/last.pt
+
+# What docs/evidence.md says of mini: tables and benchmarks/results/.
+evidence: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.sanity --data $(DATA) --out benchmarks/results/sanity.json --page docs/evidence.md
+	$(BIN)/python -m benchmarks.masks --data $(DATA) --ludb $(LUDB) --out benchmarks/results/masks.json --page docs/evidence.md
+	$(BIN)/python -m benchmarks.anatomy --data $(DATA) --out benchmarks/results/anatomy.json --page docs/evidence.md
 
 model-report: $(VENV)/.installed
 	$(BIN)/python -m training.card --data $(DATA) --ludb $(LUDB) --fold 9 --out docs/mini.md

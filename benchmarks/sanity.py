@@ -24,6 +24,7 @@ import torch
 from torch import nn
 from training.data import ROOT, PtbXl, load_findings, load_ptbxl
 
+from benchmarks.page import put
 from ecgcam.evidence import sanity
 from ecgcam.evidence.dependence import against_recordings, cells_of, maps_of, relatives_of
 from ecgcam.evidence.intervals import mean_interval
@@ -161,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
     parser.add_argument(
         "--seeds", type=Path, nargs="*", default=sorted((ROOT / "training/weights").glob("select-*.npz"))
     )
@@ -179,6 +181,8 @@ def main() -> None:
     print(
         f"{found['cases']} maps of {found['records']} recordings of fold {args.fold}; {found['facts']}\n{table(rows)}"
     )
+    if args.page:
+        put(args.page, "sanity", table(rows))
     kept = {key: found[key] for key in ("records", "cases", "facts")} | {
         "model": model.checkpoint_sha256, "seeds": [path.name for path in args.seeds], "rows": rows,
     }  # fmt: skip

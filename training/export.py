@@ -3,7 +3,8 @@
     python -m training.export --run RUN/last.pt --out src/ecgcam/models/weights/mini.npz
 
 Half precision, NumPy arrays only: nothing in the file can run, and it is half the size. The words of the training texts go in
-too, so that a prompt of unknown words can be told. Figures are always taken from the exported file.
+too, so that a prompt of unknown words can be told; with the file that ships, the statistics of training/reference.py are taken
+anew. Figures are always taken from the exported file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import nn
 from ecgcam.files import atomic
 from ecgcam.models.families.mini import build
 from training.data import load_findings, load_ptbxl
+from training.reference import SHIPPED, take_reference
 from training.train import FS, NEGATIONS, NOT_NORMAL, ROOT, SAMPLES, TEMPLATES, Yardstick
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="PTB-XL, for the words of its reports")
-    parser.add_argument("--out", type=Path, default=ROOT / "src/ecgcam/models/weights/mini.npz")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
     args = parser.parse_args()
     findings = load_findings()
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
@@ -55,6 +57,8 @@ def main() -> None:
     phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
     export(args.run, args.out, [*phrases, *data.statement_texts, *trained, *TEMPLATES, *NEGATIONS, *NOT_NORMAL])
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
+    if args.out.resolve() == SHIPPED:
+        take_reference(args.out, data)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ecgcam.attribution.registry import Method
 from ecgcam.attribution.smoothing import smooth
 from ecgcam.explanation import FORMAT, Explanation
 from ecgcam.models.base import EcgTextModel
+from ecgcam.models.reference import KNOWN
 from ecgcam.models.spec import InputSpec, LayerSpec
 from ecgcam.question import Question
 from ecgcam.records import Window
@@ -79,6 +80,8 @@ class Answers:
         Scores of the window, of it with every lead filled, of each lead alone.
     whole_embedding, alone_embeddings : Tensor, (D,), (R, D)
         Their joint embeddings.
+    distance : float, optional
+        How unlike the recordings that the model knows the window is, over the limit.
     """
 
     whole: Tensor
@@ -86,6 +89,7 @@ class Answers:
     alone: Tensor
     whole_embedding: Tensor
     alone_embeddings: Tensor
+    distance: float | None = None
 
 
 def model_input(window: Window, spec: InputSpec) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -134,6 +138,12 @@ def assemble(
         *(said for words in asked for said in model.text.warnings(words)),
         *maps.warnings,
     ]
+    if answers.distance is not None and answers.distance > 1:
+        # Without the number, so that many recordings are told in one line.
+        warnings.append(
+            f"further from the recordings that {model.name} knows than {KNOWN * 100:g} % of others (meta.distance says how far): "
+            "what it says of this one may mean little"
+        )
     if not shown.any():
         signed = "; map_cells holds the signed cells" if cells.shape[1] else ""
         raised = "changed" if method.signed else "raised"
@@ -157,6 +167,7 @@ def assemble(
         | {
             "against": list(question.foils[prompt]) or None,
             "score_parts": question.parts(prompt, answers.whole_embedding),
+            "distance": answers.distance,
         },
     )
 

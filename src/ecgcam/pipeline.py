@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ecgcam.assembly import Answers, Maps, Prepared, assemble, model_input, prepare
 from ecgcam.attribution.cells import average_layers, lead_cells, mixed_leads, own_cells
-from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals
+from ecgcam.attribution.hooks import Capture, capture, input_gradient, score_signals, watch
 from ecgcam.attribution.methods import method_named
 from ecgcam.attribution.problem import Problem, untold
 from ecgcam.attribution.registry import Method
@@ -170,17 +171,21 @@ def _explain_chunk(
     layers = model.spec.layers_named(settings.layer)
     batch = torch.cat(signals)
     captured: list[Capture] = []
-    if method.family == "cam":
-        function = method.bind(settings.options, settings.seed)
-        captured = [capture(model, batch, embedded, path, function) for path, _ in layers]
-        embeddings, scores = captured[0].embeddings, captured[0].scores
-    else:
-        embeddings, scores = score_signals(model, batch, embedded)
+    last = np.cumsum([len(parts) for parts in signals]) - 1
+    with _cell_distances(model, last.tolist() if apart else None) as far:
+        if method.family == "cam":
+            function = method.bind(settings.options, settings.seed)
+            captured = [capture(model, batch, embedded, path, function) for path, _ in layers]
+            embeddings, scores = captured[0].embeddings, captured[0].scores
+        else:
+            embeddings, scores = score_signals(model, batch, embedded)
     wholes: list[tuple[Tensor, Tensor]] = []
     gradients: list[Tensor | None] = [None] * len(chunk)
     if settings.gradient == "record":
         x = torch.from_numpy(np.stack([prepared.x for _, prepared in chunk])).to(model.device)
-        whole_embeddings, whole_scores, grads = input_gradient(model, x, embedded)
+        with _cell_distances(model, list(range(len(chunk)))) as looked:
+            whole_embeddings, whole_scores, grads = input_gradient(model, x, embedded)
+        far = far or looked
         wholes = list(zip(whole_embeddings, whole_scores, strict=True))
         gradients = list(grads.transpose(0, 1))
     begin = 0
@@ -188,7 +193,10 @@ def _explain_chunk(
         end, count = begin + len(signals[i]), len(prepared.rows)
         whole_embedding, whole = wholes[i] if wholes else (embeddings[end - 1], scores[end - 1])
         alone = slice(begin, begin + count)
-        answers = Answers(whole, scores[begin + count], scores[alone], whole_embedding, embeddings[alone])
+        distance = None
+        if model.reference is not None:
+            distance = float(model.reference.distance(far[0][i : i + 1], whole_embedding[None]))
+        answers = Answers(whole, scores[begin + count], scores[alone], whole_embedding, embeddings[alone], distance)
         if settings.gradient == "lead":
             gradients[i] = _lead_gradients(prepared, signals[i], embedded, model)
         gradient = gradients[i]
@@ -204,6 +212,17 @@ def _explain_chunk(
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
+
+
+@contextmanager
+def _cell_distances(model: EcgTextModel, rows: list[int] | None) -> Iterator[list[Tensor]]:
+    """Keep how unlike the model's recordings the cells of some of the signals are that go through; of none without `rows`."""
+    reference = model.reference
+    if reference is None or rows is None:
+        yield []
+        return
+    with watch(model, reference.layer, lambda cells: reference.cell_distance(cells[rows])) as looked:
+        yield looked
 
 
 def _cam_maps(

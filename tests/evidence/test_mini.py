@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import sanity
+from benchmarks import anatomy, masks, sanity
 from training.data import PtbXl, load_findings, load_ptbxl
 
 from ecgcam.models.base import EcgTextModel
@@ -44,3 +44,31 @@ def test_settling_takes_the_averages_of_what_it_saw(data: PtbXl, mini: EcgTextMo
     seen = twin.network.get_submodule("signal.stem.0")(sanity.torch.from_numpy(some.astype(np.float32)))
     assert norm.running_mean.numpy() == pytest.approx(seen.mean(dim=(0, 2)).detach().numpy(), abs=1e-5)
     assert not any(module.training for module in twin.network.modules())
+
+
+def test_the_warning_is_earned(data: PtbXl, mini: EcgTextModel, unpacked: Path) -> None:
+    """It flags what is no recording, and few that are: the condition on which `explain` may warn."""
+    reference = masks.reference_of(mini)
+
+    def flagged(windows: np.ndarray) -> float:
+        cells, embeddings = masks.distances(mini, windows, reference)
+        return float(((cells > reference.limits[0]) | (embeddings > reference.limits[1])).float().mean())
+
+    held_out = data.windows[data.folds == 9].astype(np.float32)
+    assert flagged(held_out) <= 0.05
+    shares = {
+        name: flagged(windows) for name, windows in masks.no_recordings(held_out[::4], np.random.default_rng(5)).items()
+    }
+    beyond = "shuffled pieces of 200 ms"  # whole complexes, moved: docs/evidence.md says how many of these are told
+    assert min(share for name, share in shares.items() if name != beyond) >= 0.95
+    assert shares[beyond] >= 0.8
+
+
+def test_gains_follow_the_wall(data: PtbXl, mini: EcgTextModel) -> None:
+    rows = anatomy.judged(data, mini, Settings(gradient=None), fold=9, most=6)
+    auc = {(row["finding"], row["recordings"]): row["values"]["auc"][0] for row in rows if row["finding"] != "af"}
+    with_it = [value for (_, kind), value in auc.items() if kind == "with the finding"]
+    without = [value for (_, kind), value in auc.items() if kind == "normal"]
+    assert np.mean(with_it) > max(0.55, np.mean(without))
+    (af,) = (row for row in rows if row["finding"] == "af" and row["recordings"] == "with the finding")
+    assert af["values"]["atrial"][0] + af["values"]["QRS"][0] <= 1.0

@@ -225,6 +225,24 @@ def with_cells(model: EcgTextModel, x: Tensor, cells: Tensor, layer: str | None 
     return embeddings
 
 
+@contextmanager
+def watch(model: EcgTextModel, layer: str, look: Callable[[Tensor], Tensor]) -> Iterator[list[Tensor]]:
+    """Keep what `look` makes of a layer's cells (N, C, K), each time signals go through; they go on as they were."""
+    module, where = model.layer(layer)
+    looks: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: object, output: Any) -> None:
+        part: Tensor = output if where.part is None else output[where.part]
+        with torch.no_grad():
+            looks.append(look(to_cells(part.detach(), where)))
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield looks
+    finally:
+        handle.remove()
+
+
 def score_signals(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
     """Return embeddings (N, D) and scores (N, P) of signals (N, L, T), without a graph."""
     with frozen(model.network), torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ecgcam.models.reference import Reference
 from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
 
 Remembered = TypeVar("Remembered")
@@ -63,7 +64,11 @@ class EcgTextModel:
         Its text side.
     sha256 : str
         Of the checkpoint, hexadecimal.
+    reference : Reference, optional
+        Statistics of the recordings that it knows, by which one unlike them can be told.
     """
+
+    reference: Reference | None = None
 
     def __init__(
         self, spec: ModelSpec, network: nn.Module, text: TextEncoder, sha256: str, device: str = "cpu"
@@ -135,8 +140,9 @@ class EcgTextModel:
         return self.network.get_submodule(path), where
 
     def forget(self) -> None:
-        """Drop what `remember` kept: for a copy of the model whose network is another."""
+        """Drop what `remember` kept, and the reference: for a copy of the model whose network is another."""
         self._remembered = {}
+        self.reference = None
 
     def remember(self, key: object, compute: Callable[[], Remembered]) -> Remembered:
         """Return what `compute` gave the first time: for facts about the network that no record changes."""

@@ -18,6 +18,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
 from ecgcam.models.base import AnswersPrompts, EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
+from ecgcam.models.reference import find_reference
 from ecgcam.models.spec import ModelSpec, load_spec
 from ecgcam.models.text.published import published_text
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
@@ -133,7 +134,9 @@ def load_model(
         text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name)
     else:
         text = _text_side(spec, network, table, whole, sha256, folder, offline)
-    return EcgTextModel(spec, network, text, sha256, choose_device(device))
+    model = EcgTextModel(spec, network, text, sha256, choose_device(device))
+    model.reference = find_reference(path, sha256, model.device)
+    return model
 
 
 def choose_device(device: str) -> str:

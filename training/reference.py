@@ -1,0 +1,42 @@
+"""The statistics that lie beside mini's weights: what the recordings that it knows look like inside it.
+
+    python -m training.reference --data PTBXL
+
+Clusters of folds 1-7; limits by fold 8. To be taken anew whenever the weights change: a test holds them together. What they tell
+apart is measured by benchmarks/masks.py, on fold 9.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ecgcam.evidence.familiarity import fit_reference
+from ecgcam.models.load import load_model
+from ecgcam.models.reference import reference_beside
+from training.data import ROOT, PtbXl, load_findings, load_ptbxl
+from training.train import FS, SAMPLES
+
+SHIPPED = ROOT / "src/ecgcam/models/weights/mini.npz"
+
+
+def take_reference(weights: Path, data: PtbXl) -> None:
+    """Take and write the statistics that lie beside a file of mini's weights."""
+    model = load_model("mini", weights, device="cpu")
+    reference = fit_reference(model, data.windows[data.folds <= 7], data.windows[data.folds == 8])
+    out = reference_beside(weights)
+    reference.save(out)
+    print(f"{out}: {out.stat().st_size / 1024:.0f} KB, limits {reference.limits}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=SHIPPED)
+    args = parser.parse_args()
+    data = load_ptbxl(args.data, FS, SAMPLES, load_findings(), ROOT / ".cache")
+    take_reference(args.weights, data)
+
+
+if __name__ == "__main__":
+    main()
