@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from tests.cli.conftest import Run, tree
 
+from ecgcam.cli.app import run
+from ecgcam.records.simulator import simulate, write
+
 TEXT = "atrial fibrillation"
 
 
@@ -91,3 +94,30 @@ def test_a_recording_that_fails_is_told_and_the_others_are_judged(
     assert done.code == 1
     assert "broken" in done.err
     assert rows(done.out)
+
+
+def test_outputs_of_a_network_are_judged_like_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code = """
+import torch
+from ecgcam.models.spec import InputSpec, LayerSpec
+
+
+def load():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv1d(12, 8, 15, 10, 7), torch.nn.ReLU(), torch.nn.Conv1d(8, 2, 1))
+    network.labels, network.input, network.layers = ["P", "QRS"], InputSpec(fs=250), {"1": LayerSpec("BCT", 10, 0)}
+    return network
+"""
+    (tmp_path / "outputs_of_mine.py").write_text(code, encoding="utf-8")
+    write(simulate("pvc", 3), tmp_path)
+    call = ["evaluate", "pvc-3.dat", "--model", "outputs_of_mine:load", "--what", "faithfulness", "--json"]
+    assert run([*call, "--target", "QRS@1-3"]) == 0, capsys.readouterr().err
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["text"] for row in rows} == {"QRS@1-3"}
+    assert {row["method"] for row in rows} >= {"grad-cam"}
+    assert run([*call, "--target", "QRS", "--text", "x"]) == 2
+    assert "--text and --target" in capsys.readouterr().err

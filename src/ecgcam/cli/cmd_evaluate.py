@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.chosen import Chosen
+from ecgcam.cli.chosen import Chosen, one_kind
 from ecgcam.cli.console import complain, print_json, progress, say, set_up_logging
 from ecgcam.cli.tables import print_table
 from ecgcam.errors import EcgcamError
@@ -28,6 +28,7 @@ def run(
         typer.Option("--text", "-t", metavar="TEXT", help="A prompt; may be repeated.", show_default=False),
     ] = None,
     text_file: shared.TextFile = None,
+    target: shared.Target = None,
     methods: Annotated[
         str, typer.Option("--methods", metavar="A,B|all", help="What is judged; see `ecgcam methods`.")
     ] = "grad-cam",
@@ -107,13 +108,17 @@ def run(
     from ecgcam.settings import Settings
 
     set_up_logging(quiet)
-    prompts = clean_texts(shared.read_prompts(text or [], text_file))
+    texts = shared.read_prompts(text or [], text_file)
+    one_kind(texts, target, None, None)
+    prompts = clean_texts(target or texts)
     shared.check_choice("--scale", scale, SCALES)
     rooms = _listed("--what", what)
     for room in rooms:
         shared.check_choice("--what", room, ROOMS)
     check_tile(tile)
-    chosen = Chosen(model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars)
+    chosen = Chosen(
+        model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars, targets=bool(target)
+    )
     chosen.check()
     spec = chosen.spec
     named = list(METHODS) if methods == "all" else _listed("--methods", methods)

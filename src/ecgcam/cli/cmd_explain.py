@@ -31,16 +31,7 @@ def run(
         ),
     ] = None,
     text_file: shared.TextFile = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target",
-            metavar="INDEX|LABEL",
-            help="Explain an output of a classifier, its logit, in place of a text; of outputs along time their sum, or with "
-            "INDEX@START-END,... that of these seconds of the window; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    target: shared.Target = None,
     like: Annotated[
         list[str] | None,
         typer.Option(

@@ -23,6 +23,16 @@ Records = Annotated[
 TextFile = Annotated[
     Path | None, typer.Option("--text-file", metavar="FILE", help="Prompts, one a line.", show_default=False)
 ]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="INDEX|LABEL",
+        help="Ask for an output of a classifier, its logit, in place of a text; of outputs along time their sum, or with "
+        "INDEX@START-END,... that of these seconds of the window; may be repeated.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
