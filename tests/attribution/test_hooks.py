@@ -10,7 +10,7 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam, hires_cam
-from ecgcam.attribution.hooks import capture, cell_width, input_gradient, output_shapes
+from ecgcam.attribution.hooks import capture, cell_width, curvature, input_gradient, output_shapes, unscaled_slopes
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
@@ -281,3 +281,84 @@ def test_width_of_a_cell_is_the_span_of_its_response() -> None:
     assert cell_width(toy_model(Box(), {"features": SAMPLES}, samples=40)) == 5.0
     # The pointwise network answers in one cell.
     assert cell_width(paper_model()) == 1.0
+
+
+class Readout(nn.Module):
+    """Two layers of tokens, the second of which is read by its class token alone; `how` says what a layer gives.
+
+    Tokens (B, 1 + 8, 2): a class token at 0, then each of four samples of two leads, and its square. Between the layers the
+    class token gathers the mean of the others. The embedding is the class token.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.first, self.last, self.aside, self.how = Wrapped(how), Wrapped(how), nn.Identity(), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        tokens = torch.stack([flat, flat**2], dim=-1)
+        tokens = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
+        if self.how == "separators":  # a token of its own before and behind each lead's four
+            tokens = nn.functional.pad(tokens[:, 1:].unflatten(1, (2, 4)), (0, 0, 1, 1)).flatten(1, 2)
+            tokens = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
+        out = self.first(tokens)
+        out = torch.cat([out[:, :1] + out[:, 1:].mean(dim=1, keepdim=True), out[:, 1:]], dim=1)
+        return self.last(out)[:, 0]
+
+
+class Wrapped(nn.Module):
+    """Hands tokens on through a layer that has the time axis first, or gives a tuple."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layer = nn.Identity() if how != "tuple" else Pair(nn.Identity())
+        self.how = how
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if self.how == "tuple":
+            return self.layer(tokens)[1]
+        return self.layer(tokens.transpose(0, 1)).transpose(0, 1) if self.how == "time first" else self.layer(tokens)
+
+
+LAYOUTS = {
+    "class token": LayerSpec("BTC", 1.0, 0.0, skip=1),
+    "time first": LayerSpec("TBC", 1.0, 0.0, skip=1),
+    "tuple": LayerSpec("BTC", 1.0, 0.0, skip=1, part=1),
+    "grid": LayerSpec("BTC", 1.0, 0.0, skip=1, leads=2),
+    "separators": LayerSpec("BTC", 1.0, 0.0, skip=1, leads=2, between=1),
+}
+TRIES: list[Callable[[EcgTextModel, str], object]] = [
+    lambda model, path: capture(model, X, torch.eye(2), path),
+    lambda model, path: curvature(model, X, torch.eye(2)[0], path),
+    lambda model, path: unscaled_slopes(model, X, torch.eye(2)[0], path),
+]
+
+
+@pytest.mark.parametrize("how", LAYOUTS)
+@pytest.mark.parametrize("ask", TRIES)
+def test_a_layer_behind_which_only_the_class_token_is_read_names_one_to_use(
+    how: str, ask: Callable[[EcgTextModel, str], object]
+) -> None:
+    where = LAYOUTS[how]
+    declared = {"first.layer": where, "last.layer": where, "aside": SAMPLES}
+    model = toy_model(Readout(how), declared, samples=4)
+    with pytest.raises(EcgcamError, match=r"--layer last\.layer: .* exactly zero .*; use --layer first\.layer$"):
+        ask(model, "last.layer")
+    ask(model, "first.layer")
+    assert not any(module._forward_hooks for module in model.network.modules())
+    # Where no other layer is declared, or none works, the error can only say which way to go.
+    lone = toy_model(Readout(how), {"last.layer": where, "aside": SAMPLES}, samples=4)
+    with pytest.raises(EcgcamError, match=r"exactly zero .*; choose an earlier layer$"):
+        ask(lone, "last.layer")
+
+
+@pytest.mark.parametrize("how", LAYOUTS)
+def test_cells_of_every_layout_on_paper(how: str) -> None:
+    """The class token is the mean of the others: each cell's gradient is 1 / 8, or 1 / 12 where separators count too."""
+    model = toy_model(Readout(how), {"first.layer": LAYOUTS[how]}, samples=4)
+    got = capture(model, X, torch.eye(2))
+    torch.testing.assert_close(got.activations, torch.stack([X.flatten(1), X.flatten(1) ** 2], dim=1))
+    share = 1 / 12 if how == "separators" else 1 / 8
+    want = torch.zeros(2, 1, 2, 8)
+    want[0, 0, 0], want[1, 0, 1] = share, share
+    torch.testing.assert_close(got.gradients, want)

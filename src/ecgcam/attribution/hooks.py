@@ -107,7 +107,8 @@ def capture(
             reached = reached or bool(G.any())
             with torch.no_grad():
                 reduced.append(reduce(activations, G))
-    _need_reached(reached, path)
+    if not reached:
+        raise _unreached(model, x, texts, path)
     return Capture(embeddings.detach(), scores.detach(), activations, reduced)
 
 
@@ -143,7 +144,8 @@ def curvature(model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = 
         else:  # the score is linear in the layer
             product = torch.zeros_like(leaf)
     A, G, HA = (to_cells(part.detach(), where) for part in (leaf, slope, product))
-    _need_reached(bool(G.any()), path)
+    if not G.any():
+        raise _unreached(model, x, text[None], path)
     return A, G, HA
 
 
@@ -160,7 +162,8 @@ def unscaled_slopes(
         _need_gradient(score, path)
         (slope,) = torch.autograd.grad(score, outputs[0])
     G = to_cells(slope, where)
-    _need_reached(bool(G.any()), path)
+    if not G.any():
+        raise _unreached(model, x, text[None], path)
     return to_cells(outputs[0].detach(), where), G, embedding.detach().norm(dim=-1)
 
 
@@ -535,12 +538,25 @@ def _need_gradient(score: Tensor, path: str) -> None:
         )
 
 
-def _need_reached(reached: bool, path: str) -> None:
-    if not reached:
-        raise EcgcamError(
-            f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
-            "class token); choose an earlier layer"
-        )
+def _unreached(model: EcgTextModel, x: Tensor, texts: Tensor, path: str) -> EcgcamError:
+    """Return the error of a layer whose gradient is zero; it names the last declared layer whose gradient is not."""
+    others = [other for other in reversed(model.spec.layers) if other != path and _reaches(model, x, texts, other)]
+    use = f"use --layer {others[0]}" if others else "choose an earlier layer"
+    return EcgcamError(
+        f"--layer {path}: the gradient of the score is exactly zero at every cell there (as at the last block before a "
+        f"class token); {use}"
+    )
+
+
+def _reaches(model: EcgTextModel, x: Tensor, texts: Tensor, path: str) -> bool:
+    module, where = model.layer(path)
+    try:
+        with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
+            score = (model.encode_signal(x.detach()) @ texts.detach().T).sum()
+            (slope,) = torch.autograd.grad(score, outputs, allow_unused=True, materialize_grads=True)
+            return bool(to_cells(slope, where).any())
+    except (EcgcamError, RuntimeError, ValueError):  # it does not run, runs twice, or no gradient comes there
+        return False
 
 
 def _need_one_run(outputs: list[Tensor], path: str, model: EcgTextModel) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,14 +30,10 @@ def occlusion(problem: Problem, window_ms: float = 200.0, stride_ms: float = 100
     row, window = torch.tensor(problem.rows)[real.nonzero()[:, 0]], real.nonzero()[:, 1]
     begin, end, time = begin[window], end[window], torch.arange(samples)
 
-    def occluded(numbers: Tensor) -> Tensor:
-        hide = (time >= begin[numbers, None]) & (time < end[numbers, None]) & valid[row[numbers]]
-        signals = problem.x.repeat(len(numbers), 1, 1)
-        filled = torch.where(hide.to(signals.device), problem.fill[row[numbers]], problem.x[row[numbers]])
-        signals[torch.arange(len(numbers)), row[numbers]] = filled
-        return signals
+    def hidden(numbers: Tensor) -> Tensor:
+        return (time >= begin[numbers, None]) & (time < end[numbers, None]) & valid[row[numbers]]
 
-    drop = problem.scores(problem.x[None]) - problem.scores_of("occluded", len(row), occluded)
+    drop = _losses(problem, "occluded", row, hidden)
     # The sum over windows of (drop, 1) at each sample: steps up where a window begins, down where it ends.
     steps = torch.zeros(2, leads, samples + 1, dtype=torch.float64)
     for step, height in zip(steps, (drop.cpu().double(), torch.ones(len(row), dtype=torch.float64)), strict=True):
@@ -60,30 +58,39 @@ def wave_occlusion(problem: Problem, by: str = "segment") -> Tensor:
         return values
     row, part = torch.tensor(pairs).T
     hidden = (label == part[:, None]) & valid[row]
-
-    def without(numbers: Tensor) -> Tensor:
-        signals = problem.x.repeat(len(numbers), 1, 1)
-        filled = torch.where(hidden[numbers].to(signals.device), problem.fill[row[numbers]], problem.x[row[numbers]])
-        signals[torch.arange(len(numbers)), row[numbers]] = filled
-        return signals
-
-    drop = problem.scores(problem.x[None]) - problem.scores_of(f"without a {by}", len(pairs), without)
+    drop = _losses(problem, f"without a {by}", row, lambda numbers: hidden[numbers])
     return values.index_add(0, row.to(values.device), drop[:, None] * hidden.to(values))
 
 
 def lead_occlusion(problem: Problem) -> Tensor:
-    """score(x) - score(x with one lead filled), the same at each of the lead's valid samples: leave one lead out."""
+    """score(x) - score(x with one lead filled) at each of its valid samples: Zeiler and Fergus 2014 with a lead for a window."""
     rows = torch.tensor(problem.rows)
-
-    def without(numbers: Tensor) -> Tensor:
-        signals = problem.x.repeat(len(numbers), 1, 1)
-        signals[torch.arange(len(numbers)), rows[numbers]] = problem.fill[rows[numbers]]
-        return signals
-
-    drop = problem.scores(problem.x[None]) - problem.scores_of("without a lead", len(rows), without)
+    drop = _losses(problem, "without a lead", rows, lambda numbers: torch.ones(len(numbers), 1, dtype=torch.bool))
     values = torch.zeros_like(problem.x)
     values[rows] = drop[:, None] * problem.valid[rows]
     return values
+
+
+def _losses(problem: Problem, name: str, row: Tensor, hidden: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return score(x) - score(x with one lead filled where it is hidden), (M,).
+
+    Parameters
+    ----------
+    name : str
+        Of what is hidden, within the method.
+    row : Tensor, (M,)
+        The lead of each signal.
+    hidden : callable
+        Numbers (m,) of signals to the samples of their leads that are filled, bool (m, T).
+    """
+
+    def without(numbers: Tensor) -> Tensor:
+        which, signals = row[numbers], problem.x.repeat(len(numbers), 1, 1)
+        filled = torch.where(hidden(numbers).to(signals.device), problem.fill[which], problem.x[which])
+        signals[torch.arange(len(numbers)), which] = filled
+        return signals
+
+    return problem.scores(problem.x[None]) - problem.scores_of(name, len(row), without)
 
 
 def _samples(ms: float, option: str, problem: Problem) -> int:
