@@ -87,6 +87,7 @@ The methods that run the model, on the leads V1, V3 and V5 of the same record, a
 | is-cam | differs (6) | | |
 | ablation-cam | | 3e-7 where the score is positive (7) | |
 | smooth-grad-cam++ | differs (8); 1e-7 without noise | | |
+| layer-integrated-gradients | | | 2e-7 |
 | occlusion | | | 8e-7 |
 | lead-shapley | | | 2e-7 |
 

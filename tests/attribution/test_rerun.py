@@ -19,6 +19,7 @@ from ecgcam.attribution.rerun import (
     ablation_cam,
     class_activation,
     is_cam,
+    layer_integrated_gradients,
     score_cam,
     shapley_cam,
     smooth_grad_cam_pp,
@@ -37,7 +38,10 @@ METHODS: list[tuple[Method, dict[str, Any]]] = [
     (ablation_cam, {}),
     (smooth_grad_cam_pp, {"draws": 3, "noise": 0.5}),
     (shapley_cam, {}),
+    (layer_integrated_gradients, {"steps": 3}),
 ]
+# Whose prompts each have their own graph.
+PROMPT_BY_PROMPT = (smooth_grad_cam_pp, shapley_cam, layer_integrated_gradients)
 each_method = pytest.mark.parametrize(("method", "options"), METHODS, ids=lambda value: getattr(value, "__name__", ""))
 
 
@@ -150,6 +154,40 @@ def test_shapley_cam_is_the_gradient_less_half_the_whole_hessian_along_the_activ
         H = torch.autograd.functional.hessian(score_of, A).reshape(A.numel(), A.numel())
         w = (G - (H @ A.flatten()).reshape(G.shape) / 2).mean(dim=-1)
         torch.testing.assert_close(got[i], (w[:, None] * A[0]).sum(0), rtol=1e-4, atol=1e-6)
+
+
+def test_layer_integrated_gradients_on_paper() -> None:
+    # Half the squared sums S = (8, -4), from 0: on the way the gradient is a S, its mean S / 2. Text (1, 1):
+    # 4 (2, 6) - 2 (-1, -3) = (10, 30), whose sum is the score (64 + 16) / 2.
+    problem, alone = line((1, 1))
+    square = toy_model(Square(), {"features": SAMPLES}, leads=("I",), samples=2)
+    curved = replace(problem, model=square)
+    for steps in (1, 4):
+        got = layer_integrated_gradients(curved, alone, steps=steps)
+        torch.testing.assert_close(got, torch.tensor([[10.0, 30.0]]))
+    assert curved.report["completeness_error"] <= 1e-5
+    # From a fill of 1, whose sums are (4, -2): mean gradients (6, -3), A - A_fill = ((0, 4), (0, -2)).
+    filled = replace(curved, fill=torch.ones(1, 2), shared={})
+    torch.testing.assert_close(layer_integrated_gradients(filled, alone), torch.tensor([[0.0, 30.0]]))
+
+
+def test_layer_integrated_gradients_are_their_integral() -> None:
+    """A Riemann sum over the way, the layer set by hand; each lead's cells sum to its gain."""
+    problem, alone = small()
+    model = problem.model
+    got = layer_integrated_gradients(problem, alone, steps=12)
+    A0 = activations_of(model, problem.fill[None])
+    for i, signal in enumerate(alone):
+        A, total = activations_of(model, signal[None]), torch.zeros_like(A0)
+        for step in range(400):
+            layer = (A0 + (step + 0.5) / 400 * (A - A0)).requires_grad_(True)
+            handle = model.network.features.register_forward_hook(lambda *_, layer=layer: layer)
+            score = (model.encode_signal(signal[None]) @ problem.text).sum()
+            handle.remove()
+            total += torch.autograd.grad(score, layer)[0] / 400
+        torch.testing.assert_close(got[i], ((A - A0) * total)[0].sum(0), rtol=1e-3, atol=1e-5)
+    scores = problem.scores(torch.cat([alone, problem.fill[None]]))
+    torch.testing.assert_close(got.sum(dim=1), scores[:-1] - scores[-1], rtol=1e-3, atol=1e-5)
 
 
 class Mean(Line):
@@ -392,7 +430,7 @@ def test_a_lead_does_not_depend_on_the_others(method: Method, options: dict[str,
 def test_prompts_of_one_window_share_its_passes(method: Method, options: dict[str, Any]) -> None:
     problem, alone = small()
     other = replace(problem, text=-problem.text.flip(0), report={})
-    if method not in (smooth_grad_cam_pp, shapley_cam):  # whose prompts each have their own graph
+    if method not in PROMPT_BY_PROMPT:
         assert other.shared is problem.shared
         method(problem, alone, **options)
         runs: list[int] = []

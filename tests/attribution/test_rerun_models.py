@@ -25,6 +25,7 @@ SHORT: dict[str, dict[str, object]] = {
     "ablation-cam": {},
     "smooth-grad-cam++": {"draws": 2},
     "shapley-cam": {},
+    "layer-integrated-gradients": {"steps": 2},
     "dff": {"steps": 50},
     "occlusion": {"window_ms": 1000, "stride_ms": 1000},
     "wave-occlusion": {"by": "segment"},

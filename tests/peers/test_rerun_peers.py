@@ -8,6 +8,7 @@ score-cams raise, so both peers see pictures of one row.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -218,3 +219,16 @@ def test_lead_shapley_of_captum(problem: Problem) -> None:
         )[0]  # fmt: skip
     got = lead_shapley(problem).sum(dim=1) / problem.fs
     assert difference(got[problem.rows], want[problem.rows, 0].numpy()) <= CLOSE
+
+
+@pytest.mark.parametrize("layer", ["signal.stages.0", "signal.stages.1"])
+def test_layer_integrated_gradients_of_captum(layer: str, problem: Problem, alone: Tensor) -> None:
+    captum = imported("captum.attr")
+    scores = Scores(problem.model, problem.text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # captum announces its hooks
+        want = captum.LayerIntegratedGradients(scores, scores.network.get_submodule(layer)).attribute(
+            alone, problem.fill.expand_as(alone), target=0, n_steps=8, method="gausslegendre"
+        )
+    got = rerun.layer_integrated_gradients(replace(problem, layer=layer), alone, steps=8)
+    assert told(float((got - want.detach().sum(dim=1)).abs().max() / got.abs().max())) <= CLOSE

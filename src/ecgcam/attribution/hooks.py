@@ -149,6 +149,50 @@ def curvature(model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = 
     return A, G, HA
 
 
+def slopes_along(
+    model: EcgTextModel, x: Tensor, start: Tensor, text: Tensor, points: Sequence[float], layer: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return how far the target layer's cells lie from those of another signal, and the gradients on the straight way there.
+
+    Parameters
+    ----------
+    model : EcgTextModel
+        Its network is left as it was.
+    x, start : Tensor, (N, L, T), (1, L, T)
+        Signals in model space, and the one whose layer is the start of the way.
+    text : Tensor, (D,)
+        The prompt's embedding.
+    points : sequence of float
+        Where on the way the gradients are taken: above 0, the start; 1 is the signal's own layer.
+    layer : str, optional
+        Module path; default the model's target layer.
+
+    Returns
+    -------
+    Tensor, Tensor, (N, C, K), (P, N, C, K)
+        A - A_start, and the score's gradient with respect to the layer at A_start + a (A - A_start) for each point a.
+    """
+    module, where = model.layer(layer)
+    path, slopes = layer or model.spec.layer, []
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, part=where.part) as outputs:
+        model.encode_signal(start)
+    _need_one_run(outputs, path, model)
+    begin = outputs[0]
+    for point in points:
+
+        def on_the_way(output: Tensor, point: float = point) -> Tensor:
+            return begin + point * (output - begin)
+
+        with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, on_the_way, where.part) as outputs:
+            score = (model.encode_signal(x.detach()) @ text.detach()).sum()
+            _need_one_run(outputs, path, model)
+            _need_gradient(score, path)
+            (slope,) = torch.autograd.grad(score, outputs[0])
+        slopes.append(to_cells(slope, where) / point)
+    _need_reached(any(bool(slope.any()) for slope in slopes), path)
+    return to_cells(outputs[0].detach() - begin, where), torch.stack(slopes)
+
+
 def unscaled_slopes(
     model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -224,6 +224,18 @@ METHODS = {
             "cosine (or whatever else bends) alone. The mean over cells misleads as grad-cam's.",
         ),
         Method(
+            name="layer-integrated-gradients",
+            function="ecgcam.attribution.rerun:layer_integrated_gradients",
+            family="rerun",
+            passes="steps x (1 F + 1 B) per prompt",
+            paper="Sundararajan et al. 2017, equation 1, from the target layer on",
+            formula="cells_k = sum_c (A - A_fill)_ck int_0^1 G_ck(A_fill + a (A - A_fill)) da, A_fill of the empty signal, by "
+            "Gauss-Legendre; a lead's cells sum to its gain",
+            misleads="The way from the empty signal's layer to the lead's goes through layers that no ECG makes. Look at "
+            "completeness_error. Best where cells are small: of `mini`, docs/evidence.md takes it at signal.stages.0.",
+            options=(Option("steps", int, 8, "Points on the way.", least=1),),
+        ),
+        Method(
             name="score-cam",
             function="ecgcam.attribution.rerun:score_cam",
             family="rerun",

@@ -1,8 +1,8 @@
 """CAM by running the model again: each lead-masked signal (R, L, T) to cells (R, K) before relu.
 
 What weighs a channel is what the model says of a changed signal or of a changed layer, not a gradient at one point (but for
-Smooth Grad-CAM++, which averages gradients). A (R, C, K) are the activations of the target layer for the signals that keep
-one lead each; U lays them on samples; s is min-max to [0, 1] over the lead's valid samples.
+Smooth Grad-CAM++ and layer integrated gradients, which average gradients). A (R, C, K) are the activations of the target
+layer for the signals that keep one lead each; U lays them on samples; s is min-max to [0, 1] over the lead's valid samples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.attribution.cells import lay_on_samples, own_cells
-from ecgcam.attribution.hooks import activations_of, capture, curvature, unscaled_slopes, without_channel
+from ecgcam.attribution.hooks import activations_of, capture, curvature, slopes_along, unscaled_slopes, without_channel
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 
@@ -33,6 +33,27 @@ def shapley_cam(problem: Problem, alone: Tensor) -> Tensor:
     parts = torch.split(alone, problem.batch)
     slopes = [curvature(problem.model, part, problem.text, problem.layer) for part in parts]
     return torch.cat([_combined((G - HA / 2).mean(dim=-1), A) for A, G, HA in slopes])
+
+
+def layer_integrated_gradients(problem: Problem, alone: Tensor, steps: int = 8) -> Tensor:
+    """sum_c (A - A_fill)_ck int_0^1 G_ck(A_fill + a (A - A_fill)) da: Sundararajan et al. 2017, equation 1, from the layer on.
+
+    A_fill are the layer's activations for the empty signal. By Gauss-Legendre quadrature. A lead's cells sum to its gain, the
+    score of the lead alone over that of the empty signal, but for the quadrature and for cells that are no place in time;
+    how far they are off at most is in the report.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    cells = []
+    for part in torch.split(alone, problem.batch):
+        way, slopes = slopes_along(
+            problem.model, part, problem.fill[None], problem.text, ((nodes + 1) / 2).tolist(), problem.layer
+        )
+        mean = torch.tensordot(torch.from_numpy(weights / 2).to(slopes), slopes, dims=1)
+        cells.append((way * mean).sum(dim=1))
+    scores = problem.scores(torch.cat([alone, problem.fill[None]]))
+    error = (torch.cat(cells).sum(dim=1) - (scores[:-1] - scores[-1])).abs().max()
+    problem.report["completeness_error"] = float(error)
+    return torch.cat(cells)
 
 
 def class_activation(problem: Problem, alone: Tensor) -> Tensor:
