@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecgcam import render, store
+from ecgcam.batch.helpers import Helpers
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.files import atomic, check_writable
@@ -214,3 +216,30 @@ def test_looking_whether_a_folder_can_be_written_leaves_no_trace(tmp_path: Path)
     check_writable(tmp_path / "a/b/c")
     check_writable(tmp_path)
     assert tree(tmp_path) == {}
+
+
+def _write_where_forks_die(made: Explanation, folder: Path) -> None:
+    """Run in a helper, which forks: here every fork is gone at once, as one that the system kills."""
+    fork = os.fork
+
+    def dying() -> int:
+        child = fork()
+        if child == 0:
+            os._exit(1)
+        return child
+
+    os.fork = dying
+    write_result(made, folder, in_two=True)
+
+
+def test_two_processes_draw_what_one_draws(tmp_path: Path) -> None:
+    write_result(explanation(), tmp_path / "one")
+    with Helpers(1) as helpers:
+        helpers.submit(write_result, explanation(), tmp_path / "two", in_two=True).result()
+        helpers.submit(write_result, explanation(), tmp_path / "bare", png=False, in_two=True).result()
+        helpers.submit(_write_where_forks_die, explanation(), tmp_path / "lost").result()
+    for name in FILES[:-1]:
+        first = (tmp_path / "one" / name).read_bytes()
+        assert first == (tmp_path / "two" / name).read_bytes() == (tmp_path / "lost" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == FILES
+    assert sorted(path.name for path in (tmp_path / "bare").iterdir()) == ["explanation.npz", "summary.json"]

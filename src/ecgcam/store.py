@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,8 @@ from ecgcam.records import CANONICAL_LEADS
 from ecgcam.timeline import TIMELINE, Timeline
 
 # Every name that a folder of results can hold of ours; anything else in it is somebody else's.
-OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), "page.png", "beats.png", FILE, SUMMARY})
+PAGE = "page.png"
+OURS = frozenset({*(f"lead-{lead}.png" for lead in CANONICAL_LEADS), PAGE, "beats.png", FILE, SUMMARY})
 
 
 def write_result(
@@ -32,6 +34,7 @@ def write_result(
     png: bool = True,
     npz: bool = True,
     slug: str | None = None,
+    in_two: bool = False,
 ) -> dict[str, Any]:
     """Write one explanation's files into `folder`: pictures, arrays, summary.
 
@@ -54,6 +57,8 @@ def write_result(
         Whether to write pictures and arrays.
     slug : str, optional
         The prompt's folder name, where it is not the plain one (prompts that had to be told apart).
+    in_two : bool
+        Whether to draw in two processes, where this one can fork: it must have no threads.
 
     Returns
     -------
@@ -72,9 +77,12 @@ def write_result(
         with _new_folder(folder.parent), _beside(folder) as workspace:
             staged = workspace / "new"
             staged.mkdir()
-            if npz:
-                explanation.save(staged)
-            if png:
+            with _page_beside(explanation, staged, scale, layout, table, in_two=png and in_two) as left_out:
+                if npz:
+                    explanation.save(staged)
+                if png:
+                    _draw(explanation, staged, scale, layout, table, left_out)
+            if left_out and not (staged / PAGE).is_file():
                 _draw(explanation, staged, scale, layout, table)
             (staged / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
             _move(staged, folder, workspace / "earlier")
@@ -238,11 +246,47 @@ def _summary(explanation: Explanation, slug: str | None, waves: WaveTable | None
     return summary if waves is None else summary | {"waves": waves.summary()}
 
 
-def _draw(explanation: Explanation, folder: Path, scale: str, layout: str, waves: WaveTable | None) -> None:
+def _draw(
+    explanation: Explanation,
+    folder: Path,
+    scale: str,
+    layout: str,
+    waves: WaveTable | None,
+    left_out: frozenset[str] = frozenset(),
+) -> None:
     from ecgcam import render
 
-    for name, figure in render.pictures(explanation, scale, layout, waves=waves):
+    for name, figure in render.pictures(explanation, scale, layout, waves=waves, left_out=left_out):
         render.save(figure, folder / name)
+
+
+@contextlib.contextmanager
+def _page_beside(
+    explanation: Explanation, folder: Path, scale: str, layout: str, waves: WaveTable | None, *, in_two: bool
+) -> Iterator[frozenset[str]]:
+    """Yield the names of the pictures that another process draws meanwhile: the page, or none; they are there afterwards.
+
+    If that process is lost they are not. It is a fork, which has imported what this one has: a new one would first take as long
+    as all the drawing.
+    """
+    if not in_two or not hasattr(os, "fork"):
+        yield frozenset()
+        return
+    from ecgcam import render
+
+    child = os.fork()
+    if child == 0:
+        try:
+            every = frozenset(f"lead-{lead}.png" for lead in explanation.leads)
+            for name, figure in render.pictures(explanation, scale, layout, waves=waves, left_out=every):
+                if name == PAGE:
+                    render.save(figure, folder / name)
+        finally:
+            os._exit(0)  # whatever became of it: the parent looks for the page
+    try:
+        yield frozenset({PAGE})
+    finally:
+        os.waitpid(child, 0)
 
 
 def _move(staged: Path, folder: Path, earlier: Path) -> None:

@@ -39,7 +39,7 @@ def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
     [
         ["--help"], ["--version"], ["explain", "--help"], ["models", "list"], ["models", "show", "mini"], ["methods"],
         ["simulate", "--help"], ["explain", "no.dat", "--text", "af"], ["explain", "RECORD", "--text", "af", "--mask", "magic"],
-        ["explain", "RECORD", "--text", "af", "--out", "/proc/ecgcam"], ["explain", "RECORD", "--text", "af", "--start", "99"],
+        ["explain", "RECORD", "--text", "af", "--out", "/proc/ecgcam"],
         ["simulate", "af", "--out", "OUT"],
     ],
 )  # fmt: skip

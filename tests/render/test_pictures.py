@@ -6,12 +6,14 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -23,9 +25,29 @@ from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.render import fonts
 from ecgcam.render.colour import average, colours, shade
+from ecgcam.render.lead_strip import LeadDrawing
 
 MM = 6  # pixels per millimetre at the default resolution
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+def test_what_is_drawn_once_changes_no_pixel() -> None:
+    """Each strip as it is and as a figure drawn whole; flat leads, notes, padding and the gradient's curve among them."""
+    made = explanation(leads=LEADS, hot={"I": (900, 1400, 2.0), "V3": (0, 300, 1.0)}, valid_seconds=9.0)
+    made.signal[4] = 0
+    made.valid[4] = False
+    made.signal[7] *= 20
+    made = replace(made, gradient_smoothed=np.abs(made.signal), lead_scores=-made.lead_scores)
+    drawing = LeadDrawing(made, colours(made, "raw"), "raw", 100, gradient=True)
+    for row in (*range(12), 3, 4):
+        drawing.show(row)
+        drawing.figure.canvas.draw()
+        kept = np.asarray(drawing.figure.canvas.buffer_rgba()).copy()
+        layered = drawing.figure.canvas
+        whole = FigureCanvasAgg(drawing.figure)
+        whole.draw()
+        assert np.array_equal(kept, np.asarray(whole.buffer_rgba())), LEADS[row]
+        drawing.figure.set_canvas(layered)
 
 
 def explanation(

@@ -7,6 +7,7 @@ its standard input; if the process that started it is gone, even killed, the pip
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
@@ -28,6 +29,10 @@ Result = TypeVar("Result")
 
 # The search path travels along, so that a helper finds what its parent found.
 _MAIN = "import sys; sys.path[:] = {path!r}; from ecgcam.batch.helpers import serve; serve()"
+
+
+# Helpers multiply no matrices; without threads one can fork to draw in two processes.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Helpers:
@@ -43,6 +48,8 @@ class Helpers:
 
     def __init__(self, count: int, warm_up: Callable[[], object] | None = None) -> None:
         self.count = count
+        # A helper alone has a processor to spare: those of a few recordings, while the model's process waits for it.
+        self.spare = count == 1 and cores() > 1
         self._own = threading.local()
         self._processes = [_Process(warm_up) for _ in range(count)]
         self._free = list(self._processes)
@@ -129,8 +136,21 @@ def learn_to_read() -> None:
 
 def learn_to_draw() -> None:
     """Import what reading, writing and drawing need."""
-    learn_to_read()
-    import ecgcam.render  # noqa: F401
+    with uncollected():
+        learn_to_read()
+        import ecgcam.render  # noqa: F401
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Let imports run without the garbage collector looking through what they make, of which nothing is garbage."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def be_patient() -> None:
@@ -154,7 +174,10 @@ class _Process:
         # Warnings that are errors here are so there: what a helper runs is tested like the rest.
         options = [f"-W{option}" for option in sys.warnoptions]
         self._popen = subprocess.Popen(  # noqa: S603  (this interpreter)
-            [command[0], *options, *command[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [command[0], *options, *command[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | _ONE_THREAD,
         )
         self._warming = self._warm_up is not None
         if self._warm_up is not None:
@@ -213,7 +236,7 @@ def serve() -> None:
         try:
             function, args, kwargs = pickle.load(questions)  # noqa: S301  (from the process that started this one)
         except EOFError:
-            return
+            os._exit(0)  # who started it waits for its end, and has no use for its modules being taken apart
         try:
             answer: tuple[bool, Any] = (True, function(*args, **kwargs))
         except Exception as error:  # noqa: BLE001  (raised again where the task came from)

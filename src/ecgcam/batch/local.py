@@ -233,6 +233,7 @@ class _Run:
         function: Callable[..., Any] = encode_result
         if self.output.packs is None:
             function, what["folder"] = write_result, folder
+            what["in_two"] = self.helpers is not None and self.helpers.spare
         return _Written(state, folder, self.submit(function, explanation, **what))
 
     def submit(self, function: Callable[..., Any], *args: Any, **what: Any) -> Future[Any]:

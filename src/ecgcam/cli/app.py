@@ -2,53 +2,49 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
-from ecgcam.cli import (
-    cmd_draw,
-    cmd_embed,
-    cmd_evaluate,
-    cmd_explain,
-    cmd_methods,
-    cmd_models,
-    cmd_overlay,
-    cmd_report,
-    cmd_score,
-    cmd_simulate,
-    cmd_summarize,
-)
 from ecgcam.cli.console import StdoutError, complain, drop_stdout, prepare_streams
 from ecgcam.errors import EcgcamError
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
-app = typer.Typer(
-    name="ecgcam",
-    help="Which leads, and which moments, made an ECG-text model say so? Research use: a map is evidence about a model, "
-    "not about a patient.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("explain")(cmd_explain.run)
-app.command("score")(cmd_score.run)
-app.command("embed")(cmd_embed.run)
-app.command("evaluate")(cmd_evaluate.run)
-app.command("draw")(cmd_draw.run)
-app.command("report")(cmd_report.run)
-app.command("overlay")(cmd_overlay.run)
-app.command("summarize")(cmd_summarize.run)
-app.command("simulate")(cmd_simulate.run)
-app.command("methods")(cmd_methods.run)
-app.add_typer(cmd_models.app, name="models")
+# Each a module `cmd_<name>` with a function `run`, or an application of its own, `app`.
+COMMANDS = (
+    "explain", "score", "embed", "evaluate", "draw", "report", "overlay", "summarize", "simulate", "methods", "models",
+)  # fmt: skip
+
+
+def application(commands: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with some of its commands: to look through the options of all takes longer than many a call."""
+    app = typer.Typer(
+        name="ecgcam",
+        help="Which leads, and which moments, made an ECG-text model say so? Research use: a map is evidence about a model, "
+        "not about a patient.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in commands:
+        module = import_module(f"ecgcam.cli.cmd_{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.run)
+    return app
 
 
 def _version(value: bool) -> None:
@@ -57,7 +53,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -69,12 +64,19 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130 interrupted."""
     prepare_streams()
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    # To take torch's modules apart before the end takes a fifth of a second, and nothing is left to be done.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
-    command = typer.main.get_command(app)
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    command = typer.main.get_command(application((named,) if named in COMMANDS else COMMANDS))
     try:
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
         sys.stdout.flush()

@@ -179,7 +179,7 @@ def run(
 ) -> None:
     """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
     from ecgcam.attribution.registry import read_pairs
-    from ecgcam.batch.helpers import be_patient, helpers_for
+    from ecgcam.batch.helpers import be_patient, helpers_for, uncollected
     from ecgcam.batch.packs import Packs
     from ecgcam.batch.reading import Reading
     from ecgcam.batch.work import plan
@@ -242,13 +242,20 @@ def run(
 
     be_patient()
     with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
+        checked = None
         if work.only is not None and not follow_growth:
-            reading.check(work.only, spec.input)
+            if helpers is None or not work.only.path.exists():
+                reading.check(work.only, spec.input)
+            else:  # beside the import of torch: reading has imports of its own
+                checked = helpers.submit(reading.check, work.only, spec.input)
 
-        from ecgcam.batch.local import Output, flush_denormals, run_explain
+        with uncollected():
+            from ecgcam.batch.local import Output, flush_denormals, run_explain
         from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
 
         flush_denormals()
+        if checked is not None:
+            checked.result()
         loaded = chosen.loaded
         if alike:
             compare_with(loaded, alike, reading)

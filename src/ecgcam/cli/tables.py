@@ -29,17 +29,24 @@ class Table:
 
     def flush(self) -> None:
         """Print what is not yet printed."""
-        from rich.cells import cell_len  # some characters are two columns wide
-
         if self._widths is None:
-            self._widths = [max(map(cell_len, column)) for column in zip(*self._waiting, strict=True)]
+            self._widths = [max(map(_columns, column)) for column in zip(*self._waiting, strict=True)]
         for row in self._waiting:
             cells = []
             for heading, cell, width in zip(self._headings, row, self._widths, strict=True):
-                blanks = " " * (width - cell_len(cell))
+                blanks = " " * (width - _columns(cell))
                 cells.append(blanks + cell if heading in self._right else cell + blanks)
             say("  ".join(cells))
         self._waiting = []
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: some characters are two wide."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # its import takes longer than many a command
+
+    return cell_len(text)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:

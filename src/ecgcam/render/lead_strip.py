@@ -90,10 +90,26 @@ class LeadDrawing:
         self._hatch = paper.draw_hatch(self._axes, [])
         (self._trace,) = self._axes.plot([], [], color=paper.INK, linewidth=0.9, zorder=paper.TRACE)
         self._gradient = GradientCurve(self._axes, explanation) if gradient else None
-        paper.draw_cells(self._axes, explanation, self._height)
+        cells = paper.draw_cells(self._axes, explanation, self._height)
         self._axes.set_xlim(self._start, self._start + seconds)
         paper.label_seconds(self._axes, self._start, seconds)
         self._label(width, *whole)
+        curve = [] if self._gradient is None else [self._gradient.line]
+        marks = [] if cells is None else [cells]
+        paper.LayeredCanvas(
+            self.figure,
+            [
+                self._axes.yaxis,
+                self._image,
+                self._hatch,
+                self._trace,
+                *curve,
+                *marks,
+                self._word,
+                self._title,
+                self._note,
+            ],
+        )
 
     def _label(self, width: float, whole_width: float, whole_height: float) -> None:
         def at(x: float, y: float) -> tuple[float, float]:
@@ -182,7 +198,7 @@ class GradientCurve:
         values = np.where(explanation.valid, explanation.gradient_smoothed, 0.0)
         self._top = float(np.abs(values).max(initial=0.0)) or 1.0
         self._signed = bool((values < 0).any())
-        (self._line,) = axes.plot([], [], color=_GRADIENT, linewidth=0.7, zorder=paper.TRACE)
+        (self.line,) = axes.plot([], [], color=_GRADIENT, linewidth=0.7, zorder=paper.TRACE)
         where = "about the middle" if self._signed else "from the lower edge"
         share = "half" if self._signed else "a third"
         self.caption = f"thin curve: smoothed gradient {where}, {share} of the height is {self._top:.2g} per mV"
@@ -192,7 +208,7 @@ class GradientCurve:
         explanation = self._explanation
         values = np.where(explanation.valid[row], explanation.gradient_smoothed[row], np.nan) / self._top
         zero, height = (bottom + span / 2, span / 2) if self._signed else (bottom, span / 3)
-        self._line.set_data(explanation.time, zero + height * values)
+        self.line.set_data(explanation.time, zero + height * values)
 
 
 def voltage_range(signal: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]) -> tuple[float, float]:

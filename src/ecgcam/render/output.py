@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,19 +38,23 @@ def pictures(
     dpi: float = DPI,
     waves: WaveTable | None = None,
     gradient: bool = False,
+    left_out: Container[str] = (),
 ) -> Iterator[tuple[str, Figure]]:
     """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``; with `waves` ``beats.png`` too.
 
-    The strips share one figure, whose lead changes with each step: save a picture before asking for the next.
+    The strips share one figure, whose lead changes with each step: save a picture before asking for the next. Those `left_out`
+    are not drawn.
     """
     check_layout(layout)
     palette = colours(explanation, scale)
-    drawing = LeadDrawing(explanation, palette, scale, dpi, gradient=gradient)
-    for row, lead in enumerate(explanation.leads):
-        drawing.show(row)
-        yield f"lead-{lead}.png", drawing.figure
-    yield "page.png", draw_page(explanation, palette, scale, layout, dpi, waves)
-    if waves is not None:
+    if strips := [row for row, lead in enumerate(explanation.leads) if f"lead-{lead}.png" not in left_out]:
+        drawing = LeadDrawing(explanation, palette, scale, dpi, gradient=gradient)
+        for row in strips:
+            drawing.show(row)
+            yield f"lead-{explanation.leads[row]}.png", drawing.figure
+    if "page.png" not in left_out:
+        yield "page.png", draw_page(explanation, palette, scale, layout, dpi, waves)
+    if waves is not None and "beats.png" not in left_out:
         yield "beats.png", draw_beats(explanation, palette, waves, dpi)
 
 
@@ -80,7 +84,7 @@ def _save_png(figure: Figure, path: Path) -> None:
 
     Level 3 of zlib takes two thirds of the time of its default, for pictures that are smaller even so.
     """
-    canvas = FigureCanvasAgg(figure)
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
     Image.fromarray(pixels).save(path, format="png", dpi=(figure.dpi, figure.dpi), compress_level=PNG_LEVEL)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -47,6 +48,37 @@ def blank_figure(width: float, height: float, dpi: float) -> Figure:
     figure = Figure(figsize=size, dpi=dpi, facecolor="white", edgecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+class LayeredCanvas(FigureCanvasAgg):
+    """Draws what never changes once, and keeps its pixels: words and paper take most of the time of a strip.
+
+    Parameters
+    ----------
+    figure : Figure
+        Whose canvas it becomes.
+    changing : list of Artist
+        What differs from one picture to the next, in the order in which it is drawn; it must lie above the rest.
+    """
+
+    def __init__(self, figure: Figure, changing: list[Artist]) -> None:
+        super().__init__(figure)
+        self._changing = changing
+        self._still: Any = None
+
+    def draw(self) -> None:
+        """Draw the figure."""
+        if self._still is None:
+            seen = [artist.get_visible() for artist in self._changing]
+            for artist in self._changing:
+                artist.set_visible(False)
+            super().draw()  # type: ignore[no-untyped-call]
+            self._still = self.copy_from_bbox(self.figure.bbox)  # type: ignore[no-untyped-call]
+            for artist, visible in zip(self._changing, seen, strict=True):
+                artist.set_visible(visible)
+        self.restore_region(self._still)  # type: ignore[no-untyped-call]
+        for artist in self._changing:
+            self.figure.draw_artist(artist)
 
 
 def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -139,18 +171,19 @@ class MapOnPaper:
         )
 
 
-def draw_cells(axes: Axes, explanation: Explanation, height: float) -> None:
+def draw_cells(axes: Axes, explanation: Explanation, height: float) -> LineCollection | None:
     """Mark the centre of each of the map's cells by a tick of 1 mm at the paper's upper edge (`height` mm).
 
     Where cells lie closer than the ticks are wide, nothing is drawn.
     """
     times = explanation.cell_time
     if len(times) > 1 and float(np.min(np.diff(times))) * MM_PER_SECOND < _TICK_APART:
-        return
+        return None
     ticks = np.array([[(time, 1.0), (time, 1.0 - 1.0 / height)] for time in times]).reshape(-1, 2, 2)
     across = blended_transform_factory(axes.transData, axes.transAxes)
     lines = LineCollection(ticks.tolist(), colors=SOFT_INK, linewidths=0.4, transform=across, zorder=MARKS)
     axes.add_collection(lines, autolim=False)
+    return lines
 
 
 def width_mm(explanation: Explanation) -> float:
