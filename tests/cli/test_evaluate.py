@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,26 @@ def test_json_rows_are_the_contract_s_and_a_second_run_goes_on(ecgcam: Run, reco
     before = tree(out)
     assert rows(ecgcam(*call, "--resume").out) == found
     assert tree(out) == before
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
+    for seed in range(8):
+        write(simulate("normal", seed), tmp_path)
+    code = (
+        "import resource, sys; from ecgcam.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    stems = sorted(tmp_path.glob("*.dat"))
+    most = []
+    for count in (1, len(stems)):
+        call = ["evaluate", *map(str, stems[:count]), "--text", TEXT, "--what", "sanity", "--quiet"]
+        done = subprocess.run([sys.executable, "-c", code, *call], check=True, capture_output=True, text=True)
+        most.append(int(done.stderr.split()[-1]))
+    assert len(stems) == 8
+    assert most[1] < 1.1 * most[0]
 
 
 def test_the_truth_may_lie_in_a_folder_of_its_own(ecgcam: Run, lead_v1: Path, tmp_path: Path) -> None:

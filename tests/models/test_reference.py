@@ -31,6 +31,8 @@ def test_distances_by_hand() -> None:
     # Cells at (0, 0), (3, 4) and (3, 2) in units of spread: 0, 0 and 2 from the nearest; the last is sqrt(13) from the mean.
     cells = 1 + 2 * torch.tensor([[[0.0, 3.0, 3.0], [0.0, 4.0, 2.0]]])
     assert reference.cell_distance(cells).tolist() == pytest.approx([2 / (1 + 13**0.5) / 3])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert reference.cell_distance(cells.bfloat16()).tolist() == pytest.approx([2 / (1 + 13**0.5) / 3])
     embeddings = torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [1.0, 1.0]])
     assert reference.embedding_distance(embeddings).tolist() == pytest.approx([0, 1, 2, 1 - 0.5**0.5], abs=1e-6)
     # The larger of the two, each over its limit.

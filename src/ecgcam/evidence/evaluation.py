@@ -25,6 +25,7 @@ from ecgcam.evidence.faithfulness import (
 from ecgcam.evidence.intervals import mean_interval
 from ecgcam.evidence.localisation import measure_localisation, over_leads, over_time, widen
 from ecgcam.evidence.metrics import metric_named
+from ecgcam.evidence.sanity import agreement
 from ecgcam.evidence.truths import BoolArray, Truth
 from ecgcam.models.base import EcgTextModel
 from ecgcam.question import ask
@@ -104,7 +105,7 @@ def evaluate_window(
         mask = trial.mask or model.input.fill
         try:
             found = maps_of(window, texts, model, chosen)
-            checks = {}
+            checks: dict[str, dict[str, float]] = {}
             if "sanity" in plan.rooms:
                 checks = check_dependence(window, found, model, chosen, _asked(window, model, chosen), plan.draws)
         except EcgcamError as error:
@@ -117,6 +118,9 @@ def evaluate_window(
                 drawn[text, mask] = _benches(window, text, model, chosen, plan)
                 blind = random_map(drawn[text, mask][0].case, settings.seed)
                 values, chances = _judge(blind, drawn[text, mask], truth_here, half, window.valid, plan)
+                if text in checks:
+                    another = random_map(drawn[text, mask][0].case, settings.seed + 1)
+                    values |= dict.fromkeys(checks[text].keys() - {"time shuffled"}, agreement(blind, another))
                 yield Entry(name, window.start, text, RANDOM, mask, values, chances)
             shown = explanation.scaled_map(plan.scale)
             values, chances = _judge(shown, drawn[text, mask], truth_here, half, window.valid, plan)

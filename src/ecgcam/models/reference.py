@@ -54,14 +54,16 @@ class Reference:
         Each cell's distance to the nearest centre, over 1 + its distance to the mean of all, averaged over time: a cell that
         is strong but of a known kind is near, whatever its strength.
         """
-        values = ((cells - self.mean[:, None]) / self.spread[:, None]).transpose(1, 2)
-        square = values.square().sum(dim=2)
-        nearest = (square[..., None] + self.centres.square().sum(dim=1) - 2 * values @ self.centres.T).amin(dim=2)
-        return (nearest.clamp(min=0).sqrt() / (1 + square.sqrt())).mean(dim=1)
+        # Squares that nearly cancel: in single precision, whatever the network runs in.
+        with torch.autocast(cells.device.type, enabled=False):
+            values = ((cells.float() - self.mean[:, None]) / self.spread[:, None]).transpose(1, 2)
+            square = values.square().sum(dim=2)
+            nearest = (square[..., None] + self.centres.square().sum(dim=1) - 2 * values @ self.centres.T).amin(dim=2)
+            return (nearest.clamp(min=0).sqrt() / (1 + square.sqrt())).mean(dim=1)
 
     def embedding_distance(self, embeddings: Tensor) -> Tensor:
         """Return 1 - cosine of embeddings (N, D) to the nearest known one, (N,)."""
-        units = torch.nn.functional.normalize(embeddings, dim=1)
+        units = torch.nn.functional.normalize(embeddings.float(), dim=1)
         return 1 - (units @ self.embeddings.T).amax(dim=1)
 
     def distance(self, cell_distance: Tensor, embeddings: Tensor) -> Tensor:
