@@ -593,13 +593,16 @@ def _unreached(model: EcgTextModel, x: Tensor, texts: Tensor, path: str) -> Ecgc
 
 
 def _reaches(model: EcgTextModel, x: Tensor, texts: Tensor, path: str) -> bool:
+    """Whether a layer runs once, gives the cells that it declares, and has a gradient there."""
     module, where = model.layer(path)
     try:
         with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
             score = (model.encode_signal(x.detach()) @ texts.detach().T).sum()
-            (slope,) = torch.autograd.grad(score, outputs, allow_unused=True, materialize_grads=True)
+            if len(outputs) != 1 or not score.requires_grad:
+                return False
+            (slope,) = torch.autograd.grad(score, outputs)
             return bool(to_cells(slope, where).any())
-    except (EcgcamError, RuntimeError, ValueError):  # it does not run, runs twice, or no gradient comes there
+    except EcgcamError:
         return False
 
 

@@ -209,9 +209,7 @@ def _copied(network: nn.Module) -> nn.Module:
 
 def _scored(network: nn.Module, weight: Tensor) -> nn.Sequential:
     """Signals (B, L, T) to embeddings times `weight` (D,), (B, 1)."""
-    score = nn.utils.skip_init(
-        nn.Linear, len(weight), 1, bias=False
-    )  # whose own start would draw from torch's generator
+    score = nn.Linear(len(weight), 1, bias=False, device="meta")  # its own start would draw from torch's generator
     score.weight = nn.Parameter(weight[None], requires_grad=False)
     return nn.Sequential(network, score).eval()
 
