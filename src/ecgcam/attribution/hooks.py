@@ -189,7 +189,8 @@ def slopes_along(
             _need_gradient(score, path)
             (slope,) = torch.autograd.grad(score, outputs[0])
         slopes.append(to_cells(slope, where) / point)
-    _need_reached(any(bool(slope.any()) for slope in slopes), path)
+    if not any(bool(slope.any()) for slope in slopes):
+        raise _unreached(model, x, text[None], path)
     return to_cells(outputs[0].detach() - begin, where), torch.stack(slopes)
 
 
