@@ -34,6 +34,7 @@ SHORT: dict[str, dict[str, object]] = {
     "gradient-shap": {"draws": 7},
     "integrated-gradients": {"steps": 7},
     "is-cam": {"steps": 2},
+    "layer-integrated-gradients": {"steps": 3},
     "kernel-shap": {"tile_ms": 1000, "samples": 40},
     "lime": {"tile_ms": 1000, "samples": 40},
     "occlusion": {"window_ms": 1000, "stride_ms": 500},

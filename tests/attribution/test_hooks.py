@@ -10,7 +10,15 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam, hires_cam
-from ecgcam.attribution.hooks import capture, cell_width, curvature, input_gradient, output_shapes, unscaled_slopes
+from ecgcam.attribution.hooks import (
+    capture,
+    cell_width,
+    curvature,
+    input_gradient,
+    output_shapes,
+    slopes_along,
+    unscaled_slopes,
+)  # fmt: skip
 from ecgcam.errors import EcgcamError
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
@@ -330,6 +338,7 @@ LAYOUTS = {
 TRIES: list[Callable[[EcgTextModel, str], object]] = [
     lambda model, path: capture(model, X, torch.eye(2), path),
     lambda model, path: curvature(model, X, torch.eye(2)[0], path),
+    lambda model, path: slopes_along(model, X, 0 * X, torch.eye(2)[0], [0.5, 1.0], path),
     lambda model, path: unscaled_slopes(model, X, torch.eye(2)[0], path),
 ]
 
