@@ -44,10 +44,11 @@ def differences(one: Explanation, other: Explanation) -> list[str]:
     return [name for name in arrays if not np.array_equal(getattr(one, name), getattr(other, name))]
 
 
-def test_a_permuted_file_gives_the_same_explanation(model: EcgTextModel, tmp_path: Path) -> None:
+def check_leads_by_name(model: EcgTextModel, folder: Path) -> None:
+    """A permuted file gives the same explanation, by a model whose stand-in weights tell leads apart."""
     signal = channels()
     order = np.random.default_rng(0).permutation(12)
-    record = recorded(tmp_path / "record.npz", signal)
+    record = recorded(folder / "record.npz", signal)
     # The stand-in tells leads apart, or the rest would prove nothing.
     spec = model.input
     window = take_window(read_record(record), spec.fs, spec.samples)
@@ -57,12 +58,26 @@ def test_a_permuted_file_gives_the_same_explanation(model: EcgTextModel, tmp_pat
         whole, swapped = model.encode_signal(torch.stack([x, x[[0, 1, 2, 3, 5, 4, *range(6, 12)]]]))
     assert (whole - swapped).abs().max() > 100 * TOLERANCE
 
-    permuted = recorded(tmp_path / "permuted.npz", signal[order], tuple(CANONICAL_LEADS[i] for i in order))
+    permuted = recorded(folder / "permuted.npz", signal[order], tuple(CANONICAL_LEADS[i] for i in order))
     for straight, shuffled in zip(explain(record, PROMPTS, model), explain(permuted, PROMPTS, model), strict=True):
         assert straight.leads == CANONICAL_LEADS
+        assert straight.map.shape == straight.gradient.shape == (12, 5000)
+        assert straight.map_cells.shape == (12, 313 if "resnet" in model.name else 100)
         assert shuffled.score == straight.score
         assert differences(straight, shuffled) == []
-        assert straight.map.any(axis=1).sum() > 6
+        assert (np.abs(straight.map_cells).max(axis=1) > 0).all()
+
+
+def test_a_permuted_file_gives_the_same_explanation(model: EcgTextModel, tmp_path: Path) -> None:
+    check_leads_by_name(model, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["resnet34", "resnet50", "resnet101", "vit-small", "vit-middle", "vit-base"])
+def test_the_other_sizes_too(size: str, standin: Callable[[str], Path], text_table: Path, tmp_path: Path) -> None:
+    path = standin(f"merl-{size}")
+    check_leads_by_name(load_model(f"merl-{size}", path, embeddings=text_table, device="cpu"), tmp_path)
+    path.unlink()  # up to 350 MB each
 
 
 def test_the_same_array_without_names_is_refused(model: EcgTextModel, tmp_path: Path) -> None:
