@@ -28,31 +28,6 @@ to another recording (`--like`).
 
 """
 
-POOLING = {
-    "pooler": "the pooler's output",
-    "class": "the first token",
-    "last": "the last token",
-    "tokens": "every token, which the model pools itself",
-}
-
-
-def tower(spec: ModelSpec) -> str:
-    """Return how prompts become embeddings."""
-    if spec.text == "bundled":
-        return "a text tower of its own"
-    if not spec.text_model:
-        return "none here: `--target`, `--like`, or a table of joint embeddings"
-    made = spec.tower
-    parts = [f"`{spec.text_model}`"]
-    if made.kind == "bert-decoder":
-        parts.append("run as a causal decoder")
-    parts.append(POOLING[made.pooling])
-    parts += ["lower case"] if made.lower else []
-    parts.append(f"{made.length} tokens")
-    parts += [f"written as `{made.template}`"] if made.template != "{}" else []
-    parts += [f"weights in the checkpoint (`{made.weights}*`)"] if made.weights else []
-    return ", ".join(parts)
-
 
 def section(spec: ModelSpec) -> str:
     """Return one model's section."""
@@ -66,7 +41,7 @@ def section(spec: ModelSpec) -> str:
         spec.summary,
         "",
         f"- Input: {window}; {' '.join(source.leads)}.",
-        f"- Prompts: {tower(spec)}. Score: {'cosine' if spec.similarity == 'cosine' else 'dot product, or the output itself'}.",
+        f"- Prompts: {spec.prompts}. Score: {'cosine' if spec.similarity == 'cosine' else 'dot product, or the output itself'}.",
         f"- Layer: `{spec.layer}`, a cell every {where.step / source.fs * 1000:g} ms{kept}.",
         f"- A masked lead is `{source.fill}`: {source.fill_reason}",
         f"- Licence: {spec.licence}. {'Weights: ' + spec.source + '.' if spec.source else 'Weights: part of ecgcam.'}",
@@ -82,15 +57,10 @@ def page() -> str:
     specs = [load_spec(name) for name in model_names()]
     rows = ["| model | family | prompts | window | licence |", "|---|---|---|---|---|"]
     for spec in specs:
-        prompts = (
-            f"`{spec.text_model}`"
-            if spec.text_model
-            else "own tower"
-            if spec.text == "bundled"
-            else "outputs, likeness"
-        )
         window = f"{spec.input.fs:g} Hz, {spec.input.seconds:g} s"
-        rows.append(f"| [{spec.name}](#{spec.name}) | {spec.family} | {prompts} | {window} | {spec.licence} |")
+        rows.append(
+            f"| [{spec.name}](#{spec.name}) | {spec.family} | {spec.row()['text']} | {window} | {spec.licence} |"
+        )
     parts, told = [], {}
     for spec in specs:
         alike = told.setdefault(

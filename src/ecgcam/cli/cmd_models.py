@@ -63,7 +63,7 @@ def show_model(
         "leads": " ".join(source.leads),
         "mask": f"{source.fill}: {source.fill_reason}",
         "layers": "; ".join(places),
-        "text": spec.text,
+        "text": spec.prompts,
         "score": spec.similarity,
         "licence": spec.licence,
         "weights": spec.source or ("part of ecgcam" if spec.weights else "given with --checkpoint"),

@@ -185,6 +185,14 @@ class TowerSpec:
     weights: str = ""
 
 
+_POOLED: dict[Pooling, str] = {
+    "pooler": "the pooler's output",
+    "class": "the first token",
+    "last": "the last token",
+    "tokens": "every token, which the model pools itself",
+}
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model file.
@@ -232,10 +240,28 @@ class ModelSpec:
         """Return several layers, their paths separated by commas (default: the target layer alone)."""
         return [self.layer_named(path.strip()) for path in (self.layer if paths is None else paths).split(",")]
 
+    @property
+    def prompts(self) -> str:
+        """How prompts become embeddings, in words."""
+        if self.text == "bundled":
+            return "a text tower of its own"
+        if not self.text_model:
+            return "no text tower here: --target, --like, or a table of joint embeddings"
+        tower = self.tower
+        parts = [self.text_model]
+        parts += ["run as a causal decoder"] if tower.kind == "bert-decoder" else []
+        parts.append(_POOLED[tower.pooling])
+        parts += ["lower case"] if tower.lower else []
+        parts.append(f"{tower.length} tokens")
+        parts += [f"written as {tower.template}"] if tower.template != "{}" else []
+        parts += [f"weights in the checkpoint ({tower.weights}*)"] if tower.weights else []
+        return ", ".join(parts)
+
     def row(self) -> dict[str, Any]:
-        """Return the model's line in ``ecgcam models list``."""
+        """Return the model's line in ``ecgcam models list``; `text` is its text tower."""
+        tower = self.text_model or ("its own" if self.text == "bundled" else "none")
         return {
-            "name": self.name, "family": self.family, "text": self.text,
+            "name": self.name, "family": self.family, "text": tower,
             "fs": self.input.fs, "seconds": self.input.seconds, "licence": self.licence,
         }  # fmt: skip
 
