@@ -45,7 +45,7 @@ ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 # Other programs that compute the same, and Ray. grad-cam asks for torchvision and signal-grad-cam for TensorFlow, which nothing here
 # runs; tests stand in for their names.
 $(VENV)/.installed-peers: $(VENV)/.installed-dev
-	$(PIP) torchcam ttach tqdm
+	$(PIP) torchcam ttach tqdm sierraecg
 	$(PIP) --no-deps grad-cam signal-grad-cam
 	$(PIP) --editable '.[ray]'
 	touch $@

@@ -80,14 +80,38 @@ def test_invalid_samples_are_missing(tmp_path: Path) -> None:
     assert np.isnan(got.signal).tolist() == [[False, True, False], [True, False, False]]
 
 
-def test_frames_are_averaged_without_the_invalid_value(tmp_path: Path) -> None:
-    """V2 has three samples a frame; a frame with a missing one is missing, not the mean with -32768."""
-    frames = [(100, 30, 40, 50), (200, 30, INVALID, 50)]
-    (tmp_path / "rec.dat").write_bytes(np.array(frames, "<i2").tobytes())
+def test_leads_of_several_rates_get_the_fastest_ones(tmp_path: Path) -> None:
+    """V2 has three samples a frame: nothing of it is averaged away, and a missing one stays one missing sample."""
+    slow, fast = np.full(40, 100), np.arange(120)
+    fast[5] = INVALID
+    frames = np.column_stack([slow, fast.reshape(40, 3)])
+    (tmp_path / "rec.dat").write_bytes(frames.astype("<i2").tobytes())
     header = tmp_path / "rec.hea"
-    header.write_text("rec 2 500 2\nrec.dat 16 1000/mV 16 0 0 0 0 V1\nrec.dat 16x3 1000/mV 16 0 0 0 0 V2\n")
+    header.write_text("rec 2 500 40\nrec.dat 16 1000/mV 16 0 0 0 0 V1\nrec.dat 16x3 1000/mV 16 0 0 0 0 V2\n")
     got = read_record(header)
-    np.testing.assert_allclose(got.signal, [[0.1, 0.2], [0.04, np.nan]], rtol=1e-6)
+    assert (got.fs, got.seconds) == (1500.0, pytest.approx(0.08))
+    np.testing.assert_allclose(got.signal[0], 0.1, atol=1e-6)
+    np.testing.assert_allclose(got.signal[1], np.where(fast == INVALID, np.nan, fast / 1000), rtol=1e-6)
+    assert "leads of several rates, resampled to 1500 Hz: V1 (500 Hz)" in got.notes
+
+
+def test_a_faster_channel_that_is_no_lead_changes_no_rate(tmp_path: Path) -> None:
+    (tmp_path / "rec.dat").write_bytes(np.array([(100, 30, 40), (200, 30, 50)], "<i2").tobytes())
+    header = tmp_path / "rec.hea"
+    header.write_text("rec 2 500 2\nrec.dat 16 1000/mV 16 0 0 0 0 V1\nrec.dat 16x2 1000/mV 16 0 0 0 0 RESP\n")
+    got = read_record(header)
+    assert got.fs == 500.0
+    np.testing.assert_allclose(got.signal, [[0.1, 0.2]], rtol=1e-6)
+
+
+def test_checksums_that_do_not_fit_are_noted(tmp_path: Path) -> None:
+    header = wfdb(tmp_path, [[1000, 500], [-3, -4]], ["I", "V1"])
+    header.write_text(
+        "rec 2 500 2\nrec.dat 16 1000/mV 16 0 1000 1500 0 I\nrec.dat 16 1000/mV 16 0 -3 -7 0 V1\n"  # -7 is 65529
+    )
+    assert not any("checksum" in note for note in read_record(header).notes)
+    header.write_text(header.read_text().replace("1500", "1501"))
+    assert "checksums of the header do not fit the samples: I; the file may be damaged" in read_record(header).notes
 
 
 def test_several_signal_files_and_a_byte_offset(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ecgcam.batch.worklist import Item
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec, windows_of
 from ecgcam.records import Record, Window, read_record, window_starts
-from ecgcam.records.readers import check_rate, read_stretch, wfdb_length
+from ecgcam.records.readers import check_rate, partial_length, read_stretch
 
 # Recordings of more seconds than this are read in parts where their format allows it, so many windows at a time, with a margin
 # that the resampling filter needs at their ends.
@@ -80,14 +80,14 @@ class Reading:
             yield from self._cut(record, starts, spec)
 
     def parts(self, item: Item, spec: InputSpec, skip: Skip | None = None) -> Iterator[tuple[Record, list[float]]]:
-        """Yield the recording with where its windows begin; a long WFDB recording in parts, each with some of its windows."""
+        """Yield the recording with where its windows begin; a long one in parts if it can be, each with some of its windows."""
 
         def left(record: Record) -> list[float]:
             # As `take_window` puts them on the model's samples.
             on_grid = ((start, round(start * spec.fs) / spec.fs) for start in self.starts(record, spec))
             return [start for start, begin in on_grid if skip is None or not skip(begin, record.seconds)]
 
-        length = wfdb_length(item.path)
+        length = partial_length(item.path, self.lead_names)
         if length is None or (not self.follow and (length.seconds < _LONG or not length.complete)):
             record = self.record(item, spec)
             yield record, left(record)

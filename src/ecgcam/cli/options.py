@@ -16,7 +16,7 @@ Records = Annotated[
     list[str],
     typer.Argument(
         metavar="RECORD",
-        help="WFDB (rec.dat, rec.hea or the stem), .npy, .npz or .mat; a folder; - for a list on stdin.",
+        help="WFDB (rec.dat, rec.hea or the stem), .npy, .npz, .mat, .edf, .bdf, .xml or .dcm; a folder; - for a list on stdin.",
         show_default=False,
     ),
 ]

@@ -13,8 +13,14 @@ _DEPARTURE, _DEPARTURE_MV = 0.25, 0.03
 _TALL_MV, _LOW_MV = 25.0, 0.02
 # Share of a lead's samples that stand at its very largest or smallest value.
 _AT_THE_STOP = 0.02
+# Correlation of I with V6, both without their drift, below which I is taken to be upside down.
+_AGAINST_V6, _DRIFT = -0.3, 0.4
+# Share of a lead's power beyond 1 Hz in 50 or 60 Hz, and the hum's rms in mV, from which it is noted.
+_HUM, _HUM_MV = 0.05, 0.02
 # What is looked at of a long recording, s: a wrong gain or name is wrong from the start.
 _LOOKED_AT = 600.0
+# Of which the hum is measured, s: a minute tells it.
+_HUM_AT = 60.0
 
 Rows = dict[str, npt.NDArray[np.float64]]
 
@@ -29,7 +35,15 @@ def doubts_about(record: Record) -> tuple[str, ...]:
     looked_at = record.signal[:, : int(_LOOKED_AT * record.fs)].astype(np.float64)  # float32's squares overflow
     measured = {lead: row for lead, row in zip(record.leads, looked_at, strict=True) if lead not in record.derived}
     rows = {lead: row for lead, row in measured.items() if np.isfinite(row).any() and np.nanmax(row) > np.nanmin(row)}
-    found = (unit_tall(rows), implausible_amplitude(rows), duplicated(rows), against_einthoven(rows), clipped(rows))
+    found = (
+        unit_tall(rows),
+        implausible_amplitude(rows),
+        duplicated(rows),
+        against_einthoven(rows),
+        arms_reversed(rows, record.fs),
+        clipped(rows),
+        hum(rows, record.fs),
+    )
     return tuple(note for note in found if note)
 
 
@@ -82,6 +96,59 @@ def against_einthoven(rows: Rows) -> str:
     return (
         f"limb leads depart from what I and II make them (Einthoven, Goldberger): {', '.join(wrong)}" if wrong else ""
     )
+
+
+def arms_reversed(rows: Rows, fs: float) -> str:
+    """Electrodes of the arms exchanged: lead I is upside down, and V6, which does not change, lies the other way.
+
+    P, QRS and T negative in I while V6 is upright is how the exchange is told from dextrocardia (Rosen et al. 2014,
+    doi 10.5195/ijms.2014.95); here by the correlation of I with V6 and by I's deeper half, without a delineation.
+    """
+    if "I" not in rows or "V6" not in rows:
+        return ""
+    known = np.isfinite(rows["I"]) & np.isfinite(rows["V6"])
+    one, six = (_without_drift(rows[lead][known], fs) for lead in ("I", "V6"))
+    if len(one) < fs or not (np.ptp(one) and np.ptp(six)):
+        return ""
+    likeness = float(np.corrcoef(one, six)[0, 1])
+    low, high = np.percentile(one, [0.5, 99.5])
+    if likeness < _AGAINST_V6 and -low > high:
+        return f"lead I is upside down beside V6 (correlation {likeness:.2f}): the arms' electrodes may be exchanged"
+    return ""
+
+
+def _without_drift(row: npt.NDArray[np.float64], fs: float) -> npt.NDArray[np.float64]:
+    """Return a row without its running mean."""
+    half = max(1, int(_DRIFT * fs / 2))
+    if len(row) <= 2 * half:
+        return row[:0]
+    sums = np.cumsum(np.pad(row, (half + 1, half), "edge"))
+    mean = (sums[2 * half + 1 :] - sums[: -2 * half - 1]) / (2 * half + 1)
+    return np.asarray(row - mean)
+
+
+def hum(rows: Rows, fs: float) -> str:
+    """The mains: a line at 50 or 60 Hz that stands out of its neighbourhood."""
+    found = []
+    for lead, row in rows.items():
+        part = row[: int(_HUM_AT * fs)]
+        part = np.where(np.isfinite(part), part, np.nanmean(part)) if np.isfinite(part).any() else part[:0]
+        if len(part) < fs:
+            continue
+        taper = np.hanning(len(part))
+        power = np.abs(np.fft.rfft((part - part.mean()) * taper)) ** 2
+        hertz = np.fft.rfftfreq(len(part), 1 / fs)
+        all_of_it = power[hertz >= 1].sum()
+        for mains in (50, 60):
+            off = np.abs(hertz - mains)
+            if mains + 4 > fs / 2 or not all_of_it:
+                continue
+            line, around = off <= 0.5, (off > 1) & (off <= 4)
+            beyond = max(0.0, power[line].sum() - power[around].mean() * line.sum())
+            rms = float(np.sqrt(2 * beyond / (taper**2).sum() / len(part)))
+            if beyond / all_of_it >= _HUM and rms >= _HUM_MV:
+                found.append(f"{lead} {beyond / all_of_it:.0%} at {mains} Hz")
+    return f"hum of the mains, share of the power: {', '.join(found)}" if found else ""
 
 
 def clipped(rows: Rows) -> str:

@@ -9,18 +9,20 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays, one_line
+from ecgcam.records.channels import DAMAGED, Channel, Length, names_for, rate_for, record_from
+from ecgcam.records.dicom import read_dicom
 from ecgcam.records.doubts import doubts_about
+from ecgcam.records.edf import edf_length, read_edf
 from ecgcam.records.record import Record, canonical_name, possible_rate
+from ecgcam.records.xml_files import read_xml
 
-# Millivolts per unit of the header. A header without a unit means millivolts (WFDB header(5)).
-_MILLIVOLTS = {"mv": 1.0, "": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6}
 _SIGNAL_KEYS = ("signal", "ecg", "val", "data", "x", "p_signal", "signals")
 _RATE_KEYS = ("fs", "sampling_rate", "frequency", "sfreq")
 _NAME_KEYS = ("leads", "lead_names", "sig_name")
@@ -28,11 +30,10 @@ _NAME_KEYS = ("leads", "lead_names", "sig_name")
 _BITS = {"8": 8, "80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
 # More than any heart, drift or spike in millivolts; raw integers and microvolts are far beyond it.
 _LARGEST_MV = 100.0
-# What wfdb and scipy let through when a file is damaged: they check little and have no exceptions of their own.
-_DAMAGED = (
-    ValueError, TypeError, LookupError, NameError, AttributeError, ArithmeticError, RuntimeError, OSError, EOFError,
-    MemoryError, AssertionError, struct.error, zlib.error,
-)  # fmt: skip
+# Suffixes of files, beside WFDB, of which a stretch can be read.
+_IN_PARTS = {".edf", ".bdf"}
+# What wfdb and scipy let through when a file is damaged.
+_DAMAGED = (*DAMAGED, struct.error, zlib.error)
 
 
 def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[str] | None = None) -> Record:
@@ -41,7 +42,8 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
     Parameters
     ----------
     path : path
-        WFDB (``rec.dat``, ``rec.hea`` or the stem), ``.npy``, ``.npz`` or ``.mat``.
+        WFDB (``rec.dat``, ``rec.hea`` or the stem), ``.npy``, ``.npz``, ``.mat``, EDF or BDF, XML (HL7 aECG, Philips
+        Sierra) or DICOM.
     fs : float, optional
         Sampling rate (Hz), for files that carry none.
     lead_names : sequence of str, optional
@@ -78,35 +80,24 @@ def record_name(path: Path) -> str:
 def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None], Record]:
     suffix = path.suffix.lower()
     header = _header_of(path)
-    if suffix == ".mat" and not header.is_file():
-        return _read_mat
-    if suffix in _READERS and suffix not in {".dat", ".mat"}:
-        return _READERS[suffix]
+    if suffix in _FILES and not (suffix == ".mat" and header.is_file()):
+        if not path.is_file():
+            raise EcgcamError(f"{path}: no such recording; check the path")
+        return _FILES[suffix]
     if header.is_file():
         return _read_wfdb
     if path.is_file() and suffix in {".dat", ".hea"}:
         raise EcgcamError(f"{path}: its WFDB header {header.name} is missing; put the two files side by side")
     if path.is_file():
-        raise EcgcamError(f"{path}: cannot tell what this is; WFDB (.dat, .hea, stem), .npy, .npz and .mat are read")
+        raise EcgcamError(
+            f"{path}: cannot tell what this is; WFDB (.dat, .hea, stem) and {', '.join(sorted(_FILES))} are read"
+        )
     raise EcgcamError(f"{path}: no such recording; check the path")
 
 
 def _header_of(path: Path) -> Path:
     known = path.suffix.lower() in {".dat", ".hea", ".mat"}
     return path.with_suffix(".hea") if known else path.with_name(path.name + ".hea")
-
-
-class Length(NamedTuple):
-    """How long a recording is: rate (Hz), samples that are there, and whether they are as many as its header says."""
-
-    fs: float
-    samples: int
-    complete: bool
-
-    @property
-    def seconds(self) -> float:
-        """In seconds."""
-        return self.samples / self.fs
 
 
 def wfdb_length(path: str | Path) -> Length | None:
@@ -149,10 +140,18 @@ def _samples_in(data: Path, head: Any) -> int | None:
     return int(max(0, size) * 8 // (width * per_frame))
 
 
+def partial_length(path: str | Path, lead_names: Sequence[str] | None = None) -> Length | None:
+    """Return how long a recording is that `read_stretch` can read in parts: WFDB as by `wfdb_length`, EDF and BDF; else None."""
+    path = Path(path)
+    if path.suffix.lower() not in _IN_PARTS:
+        return wfdb_length(path)
+    return edf_length(path, None if lead_names is None else tuple(lead_names)) if path.is_file() else None
+
+
 def read_stretch(
     path: str | Path, begin: float, end: float, fs: float | None = None, lead_names: Sequence[str] | None = None
 ) -> Record:
-    """Read `begin` to `end` (s) of a WFDB recording for which `wfdb_length` gives a length; only its samples are read.
+    """Read `begin` to `end` (s) of a recording for which `partial_length` gives a length; only its samples are read.
 
     Raises
     ------
@@ -160,15 +159,19 @@ def read_stretch(
         As `read_record` does.
     """
     path = Path(path)
-    length = wfdb_length(path)
+    names = None if lead_names is None else tuple(lead_names)
+    length = partial_length(path, names)
     if length is None:
-        raise EcgcamError(f"{path}: not a WFDB recording that can be read in parts")
-    first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
+        raise EcgcamError(f"{path}: not a recording that can be read in parts")
     try:
-        stretch = (first, max(last, first), length.samples)
-        return _read_wfdb(path, fs, None if lead_names is None else tuple(lead_names), stretch)
+        if path.suffix.lower() in _IN_PARTS:
+            record = read_edf(path, fs, names, (begin, end))
+        else:
+            first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
+            record = _read_wfdb(path, fs, names, (first, max(last, first), length.samples))
     except OSError as error:
         raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
+    return replace(record, notes=(*record.notes, *doubts_about(record)))
 
 
 def _read_wfdb(
@@ -191,45 +194,44 @@ def _read_wfdb(
         _check_header(header, head)
     segments = hasattr(head, "seg_name")
     try:
-        # wfdb averages the samples of a frame before it looks for missing ones, so frames are averaged here.
         # wfdb reads a part only where the header says how long the whole is.
         partly = stretch is not None and head.sig_len is not None
         part = {"sampfrom": stretch[0], "sampto": stretch[1]} if stretch is not None and partly else {}
-        record = wfdb.rdrecord(stem, smooth_frames=segments, **part)
+        record = wfdb.rdrecord(stem, physical=segments, smooth_frames=segments, **part)
+        checksums = [] if segments or stretch is not None else record.calc_checksum(expanded=True)
+        signals = record.p_signal.T if segments else record.dac(expanded=True)
     except _DAMAGED as error:
         raise EcgcamError(
             f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
         ) from error
-    signals = record.p_signal.T if segments else [_frames(signal, record.sig_len) for signal in record.e_p_signal]
-    names = _names_for(path, list(record.sig_name), lead_names)
-    channels, kept, foreign = [], [], []
-    for channel, name, unit in zip(signals, names, record.units, strict=True):
-        scale = _MILLIVOLTS.get((unit or "").strip().lower())
-        if scale is None and canonical_name(name) is not None:
-            raise EcgcamError(f"{header}: lead {name} has the unit {unit!r}, which is not a voltage; mend the header")
-        if scale is None:
-            foreign.append(f"{name} ({unit})")
-            continue
-        taken = channel if stretch is None or partly else channel[stretch[0] : stretch[1]]
-        channels.append(taken * scale)
-        kept.append(name)
-    if not channels:
-        raise EcgcamError(f"{header}: no channel holds a voltage ({', '.join(foreign)}); there is nothing to explain")
-    rate = _rate_for(path, float(record.fs), fs)
-    result = Record.from_channels(header.stem, np.stack(channels), rate or 0.0, kept, source=str(path))
-    notes = [f"channels left out, not a voltage: {', '.join(foreign)}"] if foreign else []
+    per_frame = [1] * len(signals) if segments else [int(count or 1) for count in record.samps_per_frame]
+    if stretch is not None and not partly:
+        signals = [row[stretch[0] * k : stretch[1] * k] for row, k in zip(signals, per_frame, strict=True)]
+    channels = [
+        Channel(name or "", unit, float(record.fs) * k, row)
+        for name, unit, k, row in zip(record.sig_name, record.units, per_frame, signals, strict=True)
+    ]
+    result = record_from(path, header.stem, channels, fs, lead_names, state_units=False)
+    names = names_for(path, [channel.name for channel in channels], lead_names)
+    notes = []
     gains = [] if segments else _stated_gains(header)
     if assumed := [name for name, gain in zip(names, gains, strict=False) if not gain and canonical_name(name)]:
         notes.append(f"no gain in the header, WFDB's 200 per mV assumed: {', '.join(assumed)}")
+    if wrong := [] if segments else _against_checksums(head, checksums, names):
+        notes.append(f"checksums of the header do not fit the samples: {', '.join(wrong)}; the file may be damaged")
     if stretch is not None:
-        result = replace(result, first=stretch[0], length=stretch[2])
+        times = round(result.fs / float(record.fs)) if possible_rate(float(record.fs)) else 1
+        result = replace(result, first=stretch[0] * times, length=stretch[2] * times)
     return replace(result, notes=(*result.notes, *notes))
 
 
-def _frames(samples: npt.NDArray[np.floating], frames: int) -> npt.NDArray[np.floating]:
-    """One value a frame: the mean of its samples, missing where one of them is."""
-    averaged: npt.NDArray[np.floating] = np.asarray(samples).reshape(frames, -1).mean(axis=1)
-    return averaged
+def _against_checksums(head: Any, sums: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return the leads whose samples do not add up to what their header says, modulo 2**16; a stated 0 says nothing."""
+    return [
+        name
+        for name, stated, found in zip(names, head.checksum or (), sums, strict=False)
+        if stated and canonical_name(name) and int(stated) % 65536 != int(found) % 65536
+    ]
 
 
 def _stated_gains(header: Path) -> list[str]:
@@ -272,8 +274,6 @@ def _check_header(header: Path, head: Any) -> None:
 
 def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
     """Read a `.npy` array or a `.npz` archive, by what the file is and not by what it is called."""
-    if not path.is_file():
-        raise EcgcamError(f"{path}: no such recording; check the path")
     contents = load_arrays(path)
     if isinstance(contents, np.ndarray):
         return _from_array(path, contents, fs, lead_names)
@@ -281,8 +281,6 @@ def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None
 
 
 def _read_mat(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    if not path.is_file():
-        raise EcgcamError(f"{path}: no such recording; check the path")
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -302,8 +300,8 @@ def _from_container(
     array = _pick(path, contents)
     rate = next((_number(path, key, contents[key]) for key in _RATE_KEYS if key in contents), None)
     stated = next((_strings(contents[key]) for key in _NAME_KEYS if key in contents), None)
-    names = lead_names if stated is None else _names_for(path, stated, lead_names)
-    return _from_array(path, array, _rate_for(path, rate, fs), names)
+    names = lead_names if stated is None else names_for(path, stated, lead_names)
+    return _from_array(path, array, rate_for(path, rate, fs), names)
 
 
 def _strings(names: npt.NDArray[Any]) -> list[str]:
@@ -361,44 +359,20 @@ def _from_array(path: Path, array: npt.NDArray[Any], fs: float | None, names: tu
     return record
 
 
-def _names_for(path: Path, stated: list[str], given: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Names of the file, or those given where the file's own say nothing."""
-    if given is None:
-        return tuple(stated)
-    if len(given) != len(stated):
-        raise EcgcamError(f"{path}: {len(given)} lead names for {len(stated)} channels; name every channel")
-    known = [canonical_name(name) for name in stated]
-    clash = [
-        f"{a} is named {b}"
-        for a, b, name in zip(stated, given, known, strict=True)
-        if name and name != canonical_name(b)
-    ]
-    if clash:
-        raise EcgcamError(f"{path}: --lead-names contradicts the file ({clash[0]}); leave it out")
-    return given
-
-
-def _rate_for(path: Path, stated: float | None, given: float | None) -> float | None:
-    """The file's rate, or the one given where the file states none that is possible."""
-    if given is None:
-        return stated
-    if stated is None or not possible_rate(stated):
-        return given
-    if abs(stated - given) > 1e-6 * abs(stated):
-        raise EcgcamError(f"{path}: --fs {given:g} contradicts the file, which says {stated:g} Hz; leave it out")
-    return stated
-
-
 def _number(path: Path, key: str, value: npt.NDArray[Any]) -> float:
     if np.size(value) != 1 or np.asarray(value).dtype.kind not in "fiu":
         raise EcgcamError(f"{path}: its {key!r} is not a number")
     return float(np.ravel(value)[0])
 
 
-_READERS: dict[str, Callable[[Path, float | None, tuple[str, ...] | None], Record]] = {
-    ".dat": _read_wfdb,
+# Files of one recording each, by suffix; WFDB's are two or more, found by their header.
+_FILES: dict[str, Callable[[Path, float | None, tuple[str, ...] | None], Record]] = {
     ".npy": _read_numpy,
     ".npz": _read_numpy,
     ".mat": _read_mat,
+    ".edf": read_edf,
+    ".bdf": read_edf,
+    ".xml": read_xml,
+    ".dcm": read_dicom,
 }
-SUFFIXES = frozenset({".hea", *_READERS})
+SUFFIXES = frozenset({".hea", ".dat", *_FILES})

@@ -104,14 +104,20 @@ class Record:
 
     @classmethod
     def from_channels(
-        cls, name: str, channels: npt.NDArray[np.floating], fs: float, names: Sequence[str], *, source: str
+        cls,
+        name: str,
+        channels: Sequence[npt.NDArray[np.floating]] | npt.NDArray[np.floating],
+        fs: float,
+        names: Sequence[str],
+        *,
+        source: str,
     ) -> Record:
         """Build a record from channels (C, N) in mV in any order, by their names.
 
         Channels that are none of the twelve leads are left out with a note; missing limb leads are derived.
         `source` names the file in errors.
         """
-        if channels.ndim != 2 or channels.shape[1] == 0:
+        if not all(np.ndim(channel) == 1 and len(channel) for channel in channels) or not len(channels):
             raise EcgcamError(f"{source}: the recording is empty; there is nothing to explain")
         if not possible_rate(fs):
             raise EcgcamError(

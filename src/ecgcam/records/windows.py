@@ -142,6 +142,15 @@ def window_starts(record: Record, seconds: float, hop: float | None = None, star
     return starts
 
 
+def at_rate(samples: npt.NDArray[np.floating], fs: float, new: float, wanted: int) -> FloatArray:
+    """Return a channel (N,) of `fs` Hz at `new` Hz, (`wanted`,); missing where no known sample stands for it."""
+    part = Record("", samples[None].astype(np.float32), fs, ("I",))
+    signal, real = _resample_slice(part, _ratio(new, fs), 0, wanted)
+    signal[~real] = np.nan
+    row: FloatArray = signal[0]
+    return row
+
+
 def _ratio(fs: float, record_fs: float) -> Fraction:
     ratio = Fraction(fs).limit_denominator(10_000) / Fraction(record_fs).limit_denominator(10_000)
     return ratio.limit_denominator(10_000)
