@@ -231,6 +231,7 @@ def _meta(
         "signed": method.signed,
         "model": model.name,
         "checkpoint_sha256": model.checkpoint_sha256,
+        "precision": model.precision,
         "derived_leads": list(window.record.derived),
         "absent_leads": [lead for lead in model.input.leads if lead not in window.leads],
         "cell_step_ms": None if step is None else step * per_sample,

@@ -25,6 +25,8 @@ def to_cells(output: Tensor, layer: LayerSpec) -> Tensor:
         If the output has not the three axes of its declared layout.
     """
     cells = cells_view(output, layer)
+    if cells.dtype == torch.bfloat16:  # eight bits of it are no basis for sums
+        cells = cells.float()
     return cells.flatten(2) if cells.ndim > 3 else cells
 
 

@@ -201,7 +201,7 @@ def unscaled_slopes(
     module, where = model.layer(layer)
     path = layer or model.spec.layer
     with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
-        embedding = model.network(x.detach())
+        embedding = model.embed(x.detach())
         _need_one_run(outputs, path, model)
         score = (embedding @ text.detach()).sum()
         _need_gradient(score, path)
@@ -460,7 +460,7 @@ def module_gradients(
                 heard.append((module, []))
                 hooks.enter_context(_listening(module, path, heard[-1][1]))
         leaf = x.detach().clone().requires_grad_()
-        embedding = model.network(leaf.clone())
+        embedding = model.embed(leaf.clone())
         length = embedding.norm(dim=-1, keepdim=True) if cosine else torch.ones_like(embedding[:, :1])
         score = (embedding / (length.detach() if hold_length else length) @ text.detach()).sum()
         outputs = [(module, output) for module, given in heard for output in given]

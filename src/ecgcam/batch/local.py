@@ -278,7 +278,7 @@ class _Run:
         folders = [self.folder(state.item, text) / window_name(start) for text in left]
         if not all((folder / name).is_file() for folder in folders for name in (SUMMARY, FILE)):
             return False
-        wanted = settings_of(self.settings, self.model.spec, self.model.checkpoint_sha256)
+        wanted = settings_of(self.settings, self.model.spec, self.model.checkpoint_sha256, self.model.precision)
         for text, folder in zip(left, folders, strict=True):
             earlier = Explanation.load(folder)
             refuse_other(folder, earlier.meta, wanted)

@@ -51,7 +51,9 @@ def refuse_other(folder: Path, earlier: Mapping[str, object], settings: Mapping[
             )
 
 
-def settings_of(settings: Settings, spec: ModelSpec, checkpoint_sha256: str) -> dict[str, object]:
+def settings_of(
+    settings: Settings, spec: ModelSpec, checkpoint_sha256: str, precision: str = "fp32"
+) -> dict[str, object]:
     """Return what a summary says of a call's settings, for `refuse_other_settings`."""
     return {
         "method": settings.method,
@@ -59,6 +61,7 @@ def settings_of(settings: Settings, spec: ModelSpec, checkpoint_sha256: str) -> 
         "mask": settings.mask or spec.input.fill,
         "model": spec.name,
         "checkpoint_sha256": checkpoint_sha256,
+        "precision": precision,
         "gradient": settings.gradient,
         "seed": settings.seed,
         "smoothing": {"smoother": settings.smoother, "ms": settings.smooth_ms, "signed": settings.signed_gradient},

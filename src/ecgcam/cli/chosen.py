@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecgcam.cli import options as shared
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import ModelSpec, load_spec
+from ecgcam.models.spec import PRECISIONS, ModelSpec, load_spec
 
 if TYPE_CHECKING:
     from ecgcam.batch.reading import Reading
@@ -36,10 +36,16 @@ class Chosen:
     allow_numpy_scalars: bool = False
     layer: str | None = None
     targets: bool = False
+    precision: str = "fp32"
 
     def check(self) -> None:
         """Raise `EcgcamError` if a flag is wrong whatever the model, before torch is imported."""
         shared.check_model_flags(self.device, self.checkpoint, self.embeddings)
+        shared.check_choice("--precision", self.precision, PRECISIONS)
+        if self.own and self.precision != "fp32":
+            raise EcgcamError(
+                f"--precision {self.precision}: --model {self.model} is your own code, which chooses its own"
+            )
         if self.text_model is not None and not self.text_model.is_dir():
             raise EcgcamError(
                 f"{self.text_model}: no such folder; --text-model takes one with a tower's configuration and tokenizer"
@@ -76,6 +82,7 @@ class Chosen:
             "name_or_file": self.model if self.model is not None else self.spec.name, "checkpoint": self.checkpoint,
             "text_model": self.text_model, "device": self.device, "embeddings": self.embeddings, "targets": self.targets,
             "offline": self.offline, "allow_numpy_scalars": self.allow_numpy_scalars,
+            "precision": self.precision,
         }  # fmt: skip
 
     def check_elsewhere(self, alike: Mapping[str, Path]) -> None:

@@ -108,6 +108,7 @@ def run(
     embeddings: shared.Embeddings = None,
     allow_numpy_scalars: shared.AllowNumpyScalars = False,
     device: shared.Device = "auto",
+    precision: shared.Precision = "fp32",
     offline: shared.Offline = False,
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
@@ -200,7 +201,16 @@ def run(
     shared.check_choice("--scale", scale, SCALES)
     shared.check_choice("--layout", layout, LAYOUTS)
     chosen = Chosen(
-        model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars, layer, targets=bool(target)
+        model,
+        checkpoint,
+        embeddings,
+        text_model,
+        device,
+        offline,
+        allow_numpy_scalars,
+        layer,
+        targets=bool(target),
+        precision=precision,
     )
     chosen.check()
     if report_too and no_npz:
@@ -260,7 +270,8 @@ def run(
         if alike:
             compare_with(loaded, alike, reading)
         if resume:
-            refuse_other_settings(work.done, settings_of(settings, loaded.spec, loaded.checkpoint_sha256))
+            wanted = settings_of(settings, loaded.spec, loaded.checkpoint_sha256, loaded.precision)
+            refuse_other_settings(work.done, wanted)
         if packs is not None:
             packs.take_up(set(work.done.values()))
         if force and isinstance(work.items, list):

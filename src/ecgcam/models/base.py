@@ -64,11 +64,14 @@ class EcgTextModel:
         Its text side.
     sha256 : str
         Of the checkpoint, hexadecimal.
+    precision : str
+        ``fp32``, or ``bf16``: half as many bits in the network's products, where the processor has them.
     reference : Reference, optional
         Statistics of the recordings that it knows, by which one unlike them can be told.
     """
 
     reference: Reference | None = None
+    precision: str = "fp32"
 
     def __init__(
         self, spec: ModelSpec, network: nn.Module, text: TextEncoder, sha256: str, device: str = "cpu"
@@ -90,7 +93,15 @@ class EcgTextModel:
 
     def encode_signal(self, x: Tensor) -> Tensor:
         """Return joint embeddings (B, D) of signals (B, leads, T) in model space and lead order; unit length if cosine."""
-        return self.finish(self.network(x))
+        return self.finish(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the network gives for signals (B, leads, T); in bf16, convolutions and products of matrices are in that."""
+        if self.precision == "fp32":
+            embedding: Tensor = self.network(x)
+            return embedding
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return torch.Tensor.float(self.network(x))
 
     def finish(self, embedding: Tensor) -> Tensor:
         """Return joint embeddings as the score takes them, from what the network gives: unit length if it is a cosine."""

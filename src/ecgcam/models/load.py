@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -19,7 +20,7 @@ from ecgcam.files import one_line
 from ecgcam.models.base import AnswersPrompts, EcgTextModel, TextEncoder
 from ecgcam.models.checkpoint import load_into, read_state, sha256_of
 from ecgcam.models.reference import find_reference
-from ecgcam.models.spec import ModelSpec, load_spec
+from ecgcam.models.spec import PRECISIONS, ModelSpec, load_spec
 from ecgcam.models.text.published import published_text
 from ecgcam.models.text.table import NoText, TableEncoder, TextTable, read_table
 from ecgcam.models.text.targets import TargetEncoder
@@ -85,6 +86,7 @@ def load_model(
     targets: bool = False,
     offline: bool = False,
     allow_numpy_scalars: bool = False,
+    precision: str = "fp32",
 ) -> EcgTextModel:
     """Load a model by name or model file.
 
@@ -110,12 +112,15 @@ def load_model(
         Nothing is downloaded.
     allow_numpy_scalars : bool
         Let NumPy's scalars and dtypes into a torch checkpoint, and nothing else beside tensors.
+    precision : str
+        ``"fp32"``, or ``"bf16"`` where the processor has it: faster, and less exact (docs/performance.md).
 
     Raises
     ------
     EcgcamError
         If the model, its checkpoint, its text tower or the table is missing, or they do not fit.
     """
+    check_precision(precision, choose_device(device))
     spec = load_spec(name_or_file)
     path = _weights(spec, None if checkpoint is None else Path(checkpoint))
     table = None if embeddings is None else read_table(Path(embeddings))
@@ -135,6 +140,7 @@ def load_model(
     else:
         text = _text_side(spec, network, table, whole, sha256, folder, offline)
     model = EcgTextModel(spec, network, text, sha256, choose_device(device))
+    model.precision = precision
     model.reference = find_reference(path, sha256, model.device)
     return model
 
@@ -146,6 +152,27 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise EcgcamError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise `EcgcamError` unless there is such a precision, and the device computes in it rather than imitating it."""
+    if precision not in PRECISIONS:
+        raise EcgcamError(f"--precision {precision}: choose from {', '.join(PRECISIONS)}")
+    if precision == "bf16" and not _has_bf16(device):
+        what = "this GPU" if device == "cuda" else "this processor"
+        raise EcgcamError(
+            f"--precision bf16: {what} does not compute in bfloat16, it would be slower; use --precision fp32"
+        )
+
+
+def _has_bf16(device: str) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine().lower() in {"arm64", "aarch64"}:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # Of torch's own accord: processors without these it would let imitate bfloat16.
+    known = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(supported() for supported in known if supported is not None)
 
 
 def build_network(spec: ModelSpec) -> nn.Module:

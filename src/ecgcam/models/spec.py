@@ -25,6 +25,7 @@ Padding = Literal["zero-mv", "baseline"]
 Text = Literal["bundled", "table", "none"]
 TowerKind = Literal["bert", "t5", "bert-decoder"]
 Pooling = Literal["pooler", "class", "last", "tokens"]
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
