@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from tests.toys import toy_model
 from torch import Tensor, nn
 
 import ecgcam
@@ -19,7 +20,7 @@ from ecgcam.assembly import prepare
 from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import windows_of
+from ecgcam.models.spec import LayerSpec, windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.settings import Settings
@@ -215,6 +216,59 @@ def test_grad_cam_plus_plus_of_torchcam_does_not_divide(
     A, G = seen.activations, seen.gradients[0]
     undivided = ((G.square() * G.relu()).sum(dim=2, keepdim=True) * A).sum(dim=1).relu()
     assert difference(undivided.numpy(), want) <= CLOSE
+
+
+def by_finer_cam(package: Any, model: EcgTextModel, alone: Tensor, foils: list[str], gamma: float) -> Floats:
+    """Cells of grad-cam's Finer-CAM before relu and scaling, (12, K)."""
+    layer = model.network.get_submodule(model.spec.layer)
+    scores, seen = Scores(model, model.encode_text([TEXT, *foils])), []
+    target = package.utils.model_targets.FinerWeightedTarget(0, list(range(1, 1 + len(foils))), gamma)
+    with package.FinerCAM(scores, [layer], reshape_transform=lambda t: t[:, :, None]) as cam:
+        inner = cam.base_cam.get_cam_image
+        cam.base_cam.get_cam_image = lambda *a, **k: seen.append(np.asarray(inner(*a, **k))) or seen[-1]
+        cam(alone[:, :, None], [target] * len(alone))
+    model.network.zero_grad(set_to_none=True)
+    return seen[0][:, 0]
+
+
+def test_finer_cam_of_grad_cam_weighs_foils_by_a_softmax(
+    model: EcgTextModel, record: Record, alone: Tensor, pytorch_grad_cam: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ours(*foils: str) -> Floats:
+        return ecgcam.explain(record, [TEXT], model, method="finer-cam", against=foils, gradient=None)[0].map_cells
+
+    one, several = ["normal ECG"], ["normal ECG", "left bundle branch block", "sinus tachycardia"]
+    assert difference(ours(*one), by_finer_cam(pytorch_grad_cam, model, alone, one, 0.6)) <= CLOSE
+    assert difference(ours(*several), by_finer_cam(pytorch_grad_cam, model, alone, several, 0.6)) > 1e-3
+    monkeypatch.setattr(torch, "softmax", lambda scores, **_how: torch.ones_like(scores))
+    assert difference(ours(*several), by_finer_cam(pytorch_grad_cam, model, alone, several, 0.6)) <= CLOSE
+
+
+class Plain(nn.Module):
+    """A network with the head that CAM is defined for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv1d(12, 8, 9, 4, 4), nn.ReLU())
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        embedded: Tensor = self.head(self.features(x).mean(dim=-1))
+        return embedded
+
+
+def test_cam_of_torchcam(record: Record, torchcam_methods: Any) -> None:
+    where = LayerSpec("BCT", 4, 0)
+    plain = toy_model(
+        Plain(), {"features": where}, leads=record.leads, samples=2500, fs=250.0, width=3, fill="baseline"
+    )
+    (window,) = windows_of(record, plain.input)
+    alone = torch.from_numpy(prepare(window, plain.input, Settings()).masked())
+    with torchcam_methods.CAM(plain.network, "features", "head") as cam:
+        (want,) = cam(1, plain.network(alone), normalized=False)
+    (got,) = ecgcam.explain(record, ["1"], plain, method="cam", gradient=None)
+    assert difference(got.map_cells, want.detach().numpy()) <= CLOSE
 
 
 class Convolution(nn.Conv1d):

@@ -22,12 +22,13 @@ import ecgcam
 from ecgcam.assembly import prepare
 from ecgcam.attribution import rerun
 from ecgcam.attribution.hooks import capture
-from ecgcam.attribution.perturbation import occlusion
+from ecgcam.attribution.perturbation import lead_occlusion, occlusion, wave_occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.shapley import lead_shapley
 from ecgcam.models.spec import windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
+from ecgcam.records.waves import find_waves
 from ecgcam.settings import Settings
 
 from .conftest import Scores, imported, told
@@ -206,6 +207,26 @@ def test_occlusion_of_captum(problem: Problem) -> None:
             perturbations_per_eval=16,
         )[0]  # fmt: skip
     assert difference(occlusion(problem, window_ms=1600, stride_ms=1200), want.numpy()) <= CLOSE
+
+
+def test_leads_and_waves_by_captums_ablation(problem: Problem) -> None:
+    """Feature ablation of whole leads; and of the parts of the beat in each lead, what is in none being a part of its own."""
+    ablation = imported("captum.attr").FeatureAblation(Scores(problem.model, problem.text))
+
+    def ablated(mask: Tensor) -> Tensor:
+        with torch.no_grad():
+            return ablation.attribute(problem.x[None], problem.fill[None], 0, feature_mask=mask[None])[0]
+
+    leads = torch.arange(12)[:, None].expand(-1, problem.x.shape[1])
+    assert difference(lead_occlusion(problem), ablated(leads).numpy()) <= CLOSE
+    rows = problem.rows
+    waves = find_waves(problem.x[rows].numpy(), problem.fs)
+    for by in ("segment", "beat"):
+        labels = waves.parts(by)
+        parts = torch.from_numpy(labels) + 1
+        want = ablated(parts + leads * (int(parts.max()) + 1)) * (parts > 0)
+        got = wave_occlusion(replace(problem, parts=lambda _by, labels=labels: labels), by)
+        assert difference(got, want.numpy()) <= CLOSE
 
 
 def test_lead_shapley_of_captum(problem: Problem) -> None:
