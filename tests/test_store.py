@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.files import atomic, check_writable
 from ecgcam.store import write_result
+from tests.conftest import ROOT
 from tests.handmade import explanation
 
 FILES = ["explanation.npz", "lead-I.png", "lead-V1.png", "page.png", "summary.json"]
@@ -168,6 +171,30 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, quick: None) -> None:
         with pytest.raises(EcgcamError, match="cannot be written"):
             write_result(explanation(), folder)
     assert tree(tmp_path) == {"file": b"mine"}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.handmade import explanation
+from ecgcam.store import write_result
+for _ in range(40):
+    write_result(explanation(text=sys.argv[3]), Path(sys.argv[2]), png=False)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_write_one_result_it_is_one_whole(tmp_path: Path) -> None:
+    """As two calls with --force into one folder: never the arrays of the one beside the summary of the other."""
+    command = [sys.executable, "-c", WRITER, str(ROOT), str(tmp_path / "out/s")]
+    writers = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in ("a", "b", "c")]
+    for writer in writers:
+        _, said = writer.communicate(timeout=120)
+        assert (writer.returncode, said) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "out/s").iterdir()) == ["explanation.npz", "summary.json"]
+    summary = json.loads((tmp_path / "out/s/summary.json").read_text())
+    assert Explanation.load(tmp_path / "out/s").meta["text"] == summary["text"]
 
 
 # Files

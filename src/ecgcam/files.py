@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -14,12 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows, where files that are open cannot be replaced either
+    fcntl = None
 
 # What NumPy and zipfile let through when a file is damaged or asks for more memory than there is: they check little.
 _DAMAGED = (
@@ -43,6 +51,82 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder and its parents; on any exception take away those that were made, where nothing else is in them by now."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):  # not made, or another result is in it by now
+                place.rmdir()
+        raise
+
+
+@contextmanager
+def writing(path: Path, folder: Path | None = None) -> Iterator[None]:
+    """Make `folder` (that of `path`, unless given) to write `path`, and tell any failure to by the name of `path`.
+
+    Raises
+    ------
+    EcgcamError
+        If the disk is full or read-only, the folder has vanished, or the like; folders made for it are taken away.
+    """
+    try:
+        with new_folder(path.parent if folder is None else folder):
+            yield
+    except OSError as error:
+        raise EcgcamError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another with --out"
+        ) from error
+
+
+@contextmanager
+def locked(handle: int, *, wait: bool = True) -> Iterator[bool]:
+    """Hold an open file or folder as the only process that does; yield whether it is held, False only if not to `wait`.
+
+    The lock is the system's, and advisory: it ends with the process, however that ends.
+    """
+    held = lock(handle, wait=wait)
+    try:
+        yield held
+    finally:
+        if held and fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def lock(handle: int, *, wait: bool = True) -> bool:
+    """Take the lock of `locked`, which lasts until the handle is closed; return whether it was free, or has been waited for.
+
+    Where there are no locks, on Windows and on network file systems mounted without, it is always free.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}:
+            raise
+    return True
+
+
+def write_whole(handle: int, data: bytes) -> None:
+    """Write to the end of an open file; on any exception, such as a full disk, leave it as long as it was."""
+    size = os.fstat(handle).st_size
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(handle, left) :]
+    except BaseException:
+        os.ftruncate(handle, size)
+        raise
 
 
 def check_writable(folder: Path) -> None:
@@ -83,10 +167,13 @@ def pack_members(pack: Path) -> dict[str, tuple[int, int]]:
     Raises
     ------
     EcgcamError
-        If it is no tar file.
+        If it is no tar file, or cannot be read.
     """
-    status = pack.stat()
-    return _members(str(pack), status.st_mtime_ns, status.st_size)
+    try:
+        status = pack.stat()
+        return _members(str(pack), status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise EcgcamError(f"{pack}: cannot be read ({error.strerror or error})") from error
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from typing import Any
 from ecgcam.beatwise import WaveTable, wave_table
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation
-from ecgcam.files import plain_mode
+from ecgcam.files import locked, new_folder, plain_mode
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.timeline import TIMELINE, Timeline
 
@@ -74,7 +74,7 @@ def write_result(
     table = wave_table(explanation) if waves else None
     summary = _summary(explanation, slug, table) | {"out": str(folder)}
     try:
-        with _new_folder(folder.parent), _beside(folder) as workspace:
+        with new_folder(folder.parent), _beside(folder) as workspace:
             staged = workspace / "new"
             staged.mkdir()
             with _page_beside(explanation, staged, scale, layout, table, in_two=png and in_two) as left_out:
@@ -113,7 +113,7 @@ def write_pictures(
 
     table = wave_table(explanation) if waves else None
     try:
-        with _new_folder(folder), _beside(folder) as workspace:
+        with new_folder(folder), _beside(folder) as workspace:
             for name, figure in render.pictures(explanation, scale, layout, waves=table, gradient=gradient):
                 render.save(figure, workspace / name)
             for path in sorted(workspace.iterdir()):
@@ -184,7 +184,7 @@ def write_timeline(
         If the folder cannot be written.
     """
     try:
-        with _new_folder(folder):
+        with new_folder(folder):
             if png:
                 from ecgcam import render
 
@@ -198,13 +198,16 @@ def encode_timeline(
     timeline: Timeline, windows: Sequence[Explanation], *, scale: str = "evidence", png: bool = True
 ) -> dict[str, bytes]:
     """Return what `write_timeline` would write: for packs."""
-    with tempfile.TemporaryDirectory(prefix="ecgcam-") as name:
-        write_timeline(timeline, windows, Path(name), scale=scale, png=png)
-        return {
-            file: (Path(name) / file).read_bytes()
-            for file in (TIMELINE_PICTURE, TIMELINE)
-            if (Path(name) / file).is_file()
-        }
+    try:
+        with tempfile.TemporaryDirectory(prefix="ecgcam-") as name:
+            write_timeline(timeline, windows, Path(name), scale=scale, png=png)
+            return {
+                file: (Path(name) / file).read_bytes()
+                for file in (TIMELINE_PICTURE, TIMELINE)
+                if (Path(name) / file).is_file()
+            }
+    except OSError as error:
+        raise EcgcamError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error})") from error
 
 
 def summary_text(summary: dict[str, Any]) -> str:
@@ -217,20 +220,6 @@ def clear_unfinished(folder: Path) -> None:
     for place in (folder.parent, folder):
         for left in place.glob(f".{glob.escape(folder.name[:40])}-????????"):
             shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and its parents; on any exception take away those that were made."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for place in made:
-            with contextlib.suppress(OSError):  # not made, or another result is in it by now
-                place.rmdir()
-        raise
 
 
 @contextlib.contextmanager
@@ -292,13 +281,38 @@ def _page_beside(
 def _move(staged: Path, folder: Path, earlier: Path) -> None:
     """Rename the whole folder where none is; else exchange the files, the summary last, since it marks a complete result.
 
-    If a file cannot be exchanged, all are put back as they were.
+    If a file cannot be exchanged, all are put back as they were. Of two processes that write the same result the later one's
+    stays, whole: they exchange one after the other.
     """
     if not folder.exists():
         staged.chmod(plain_mode(0o777))
-        staged.rename(folder)
-        return
+        try:
+            staged.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # or else another process has been quicker
+                raise
+        else:
+            return
     earlier.mkdir()
+    with _alone_in(folder):
+        _exchange(staged, folder, earlier)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process exchanges the files of a folder, and keep others waiting."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with locked(handle):
+            yield
+    finally:
+        os.close(handle)
+
+
+def _exchange(staged: Path, folder: Path, earlier: Path) -> None:
     names = sorted((path.name for path in staged.iterdir()), key=lambda name: (name == SUMMARY, name))
     placed = []
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -87,3 +88,25 @@ def test_what_is_no_pack_is_named(tmp_path: Path) -> None:
     packs._number = 1
     with pytest.raises(EcgcamError, match=r"pack-00001.tar: cannot be written \(Is a directory\)"):
         packs.add("a", files(b""))
+
+
+def test_two_calls_do_not_write_to_one_pack(tmp_path: Path) -> None:
+    """Else the second one, going on by --resume, would cut off what the first one has just written."""
+    first, second = Packs(tmp_path, 5), Packs(tmp_path, 5)
+    first.add("a/af", files(b"one"))
+    before = (tmp_path / "pack-00000.tar").read_bytes()
+    for meddle in (lambda: second.add("b/af", files(b"two")), lambda: second.take_up([])):
+        with pytest.raises(EcgcamError, match=r"pack-00000.tar: another call is writing to it; wait for its end"):
+            meddle()
+    assert (tmp_path / "pack-00000.tar").read_bytes() == before
+    first.close()
+    second.add("b/af", files(b"two"))
+    assert len(pack_members(tmp_path / "pack-00000.tar")) == 4
+
+
+def test_a_pack_whose_folder_vanished_is_begun_again(tmp_path: Path) -> None:
+    packs = Packs(tmp_path / "out", 5)
+    packs.add("a/af", files(b"one"))
+    shutil.rmtree(tmp_path / "out")
+    packs.add("b/af", files(b"two"))
+    assert list(pack_members(tmp_path / "out/pack-00000.tar")) == ["b/af/page.png", "b/af/summary.json"]

@@ -178,6 +178,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | _ONE_THREAD,
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the parent, which decides what it ends
         )
         self._warming = self._warm_up is not None
         if self._warm_up is not None:
@@ -224,7 +225,7 @@ class _Collected(logging.Handler):
 
 def serve() -> None:
     """Be a helper: run what is asked on standard input until it ends. Prints go to stderr, answers to the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     questions = sys.stdin.buffer
     answers: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

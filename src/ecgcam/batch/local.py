@@ -310,13 +310,13 @@ class _Run:
         for text, file in timelines.files.items():
             try:
                 content = file.result()
+                if self.output.packs is not None:
+                    inside = self.folder(state.item, text).relative_to(self.output.out)
+                    self.output.packs.add_to_last(inside.as_posix(), content)
             except EcgcamError as error:
                 self.failed(Failure(state.item, error))
                 state.error, state.lost = str(error), True
                 continue
-            if self.output.packs is not None:
-                inside = self.folder(state.item, text).relative_to(self.output.out)
-                self.output.packs.add_to_last(inside.as_posix(), content)
         self.finish(state)
 
     def finish(self, state: _State) -> None:

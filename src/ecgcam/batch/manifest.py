@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic
+from ecgcam.files import atomic, lock, write_whole, writing
 
 FILE = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
@@ -64,17 +64,11 @@ def append(path: Path, lines: list[Line]) -> None:
         If the file cannot be written.
     """
     text = "".join(json.dumps(asdict(line), ensure_ascii=False) + "\n" for line in lines)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path) as handle:
-            size = os.fstat(handle).st_size
-            if size and _part(handle, size - 1, 1) != b"\n":
-                os.ftruncate(handle, _end_of_last_line(handle, size))
-            data = text.encode()
-            while data:
-                data = data[os.write(handle, data) :]
-    except OSError as error:
-        raise EcgcamError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with writing(path), _locked(path) as handle:
+        size = os.fstat(handle).st_size
+        if size and _part(handle, size - 1, 1) != b"\n":
+            os.ftruncate(handle, _end_of_last_line(handle, size))
+        write_whole(handle, text.encode())
 
 
 def read(out: Path) -> Iterator[Line]:
@@ -113,7 +107,7 @@ def forget(out: Path, about: Callable[[Line], bool]) -> None:
     path = out / FILE
     if not any(about(line) for line in read(out)):
         return
-    with _locked(path), atomic(path) as new, new.open("w", encoding="utf-8") as file:
+    with writing(path), _locked(path), atomic(path) as new, new.open("w", encoding="utf-8") as file:
         for line in read(out):
             if not about(line):
                 file.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
@@ -125,20 +119,12 @@ def _locked(path: Path) -> Iterator[int]:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            _lock(handle)
+            lock(handle)
             if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
                 yield handle
                 return
         finally:
             os.close(handle)
-
-
-def _lock(handle: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows, where files that are open cannot be replaced either
-        return
-    fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _end_of_last_line(handle: int, size: int) -> int:

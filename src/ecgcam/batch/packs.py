@@ -11,12 +11,13 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import SUMMARY
-from ecgcam.files import pack_members
+from ecgcam.files import lock, pack_members, write_whole, writing
 from ecgcam.timeline import TIMELINE
 
 _WINDOW = re.compile(r"/w\d{5,}\.\d{3}$")
@@ -39,6 +40,8 @@ class Packs:
         self._out, self._size = out, size
         self._stem = "pack" if shard is None else f"pack-{shard[0]}-of-{shard[1]}"
         self._number = self._count = 0
+        self._held: tuple[Path, int] | None = None
+        self._release: Callable[[], object] = _nothing
 
     def existing(self) -> list[Path]:
         """Return the packs of earlier calls, in order."""
@@ -50,19 +53,27 @@ class Packs:
         """Go on after the last result that is done; what lies behind it, whole or not, is cut off.
 
         `done` are the places of what is done, as the manifest has them.
+
+        Raises
+        ------
+        EcgcamError
+            If another call is writing to the last pack, or this one cannot.
         """
         folders = {place.partition(".tar/")[2] for place in done}
         for pack in reversed(self.existing()):
-            kept = end = 0
-            for name, (offset, size) in pack_members(pack).items():
-                folder, _, file = name.rpartition("/")
-                if file in {SUMMARY, TIMELINE} and _WINDOW.sub("", folder) in folders:
-                    kept, end = kept + (file == SUMMARY), offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-            if kept:
-                os.truncate(pack, end)
-                self._number, self._count = int(pack.stem.rpartition("-")[2]), kept
-                return
-            pack.unlink()
+            with writing(pack):
+                handle = self._hold(pack)
+                kept = end = 0
+                for name, (offset, size) in pack_members(pack).items():
+                    folder, _, file = name.rpartition("/")
+                    if file in {SUMMARY, TIMELINE} and _WINDOW.sub("", folder) in folders:
+                        kept += file == SUMMARY
+                        end = offset + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                if kept:
+                    os.ftruncate(handle, end)
+                    self._number, self._count = int(pack.stem.rpartition("-")[2]), kept
+                    return
+                pack.unlink()
 
     def next_place(self) -> Path:
         """Return the pack that the next result goes to."""
@@ -87,8 +98,25 @@ class Packs:
         """Append files that are no result of their own to the pack of the last result."""
         self._append(self._out / f"{self._stem}-{self._number:05d}.tar", folder, files)
 
-    @staticmethod
-    def _append(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
+    def close(self) -> None:
+        """Let other calls write to these packs."""
+        self._release()
+        self._held = None
+
+    def _hold(self, path: Path) -> int:
+        """Open a pack as the only process that writes to it, for as long as this one does."""
+        if self._held is not None and self._held[0] == path:
+            return self._held[1]
+        self.close()
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        self._release = weakref.finalize(self, os.close, handle)
+        if not lock(handle, wait=False):
+            self.close()
+            raise EcgcamError(f"{path}: another call is writing to it; wait for its end, or choose another --out")
+        self._held = path, handle
+        return handle
+
+    def _append(self, path: Path, folder: str, files: Mapping[str, bytes]) -> None:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name in sorted(files, key=lambda name: (name in {SUMMARY, TIMELINE}, name)):
@@ -96,9 +124,17 @@ class Packs:
                 member.size, member.mode = len(files[name]), 0o644
                 tar.addfile(member, io.BytesIO(files[name]))
             end = tar.offset  # without the blocks of zeros that end an archive: more will follow
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as pack:
-                pack.write(buffer.getvalue()[:end])
-        except OSError as error:
-            raise EcgcamError(f"{path}: cannot be written ({error.strerror or error})") from error
+        with writing(path):
+            if self._held is not None and not path.exists():
+                self.close()  # removed, perhaps with its folder: begun again
+            try:
+                write_whole(self._hold(path), buffer.getvalue()[:end])
+            except BaseException:
+                if self._held is not None and os.fstat(self._held[1]).st_size == 0:
+                    path.unlink(missing_ok=True)
+                    self.close()
+                raise
+
+
+def _nothing() -> None:
+    pass

@@ -1,5 +1,21 @@
 """The command line: parses, prints, sets the exit code, and calls the library. Nothing here imports torch by itself."""
 
-from ecgcam.cli.app import main
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130 interrupted."""
+    try:
+        from ecgcam.cli.app import main as run
+
+        run(arguments)
+    except KeyboardInterrupt:  # while modules are imported, or on the way out
+        if sys.stderr is not None:
+            sys.stderr.write("ecgcam: interrupted; what was written is whole\n")
+        os._exit(130)

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
-from ecgcam.cli.console import StdoutError, complain, drop_stdout, prepare_streams
+from ecgcam.cli.console import StdoutError, complain, drop_stdout, flush_stdout, prepare_streams
 from ecgcam.errors import EcgcamError
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
@@ -73,13 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(code)
 
 
+def _of_typer(error: BaseException) -> bool:
+    """Whether an exception was raised in Typer's own code."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in {"typer", "click"}
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     named = next((word for word in arguments if not word.startswith("-")), "")
     command = typer.main.get_command(application((named,) if named in COMMANDS else COMMANDS))
     try:
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
-        sys.stdout.flush()
+        flush_stdout()
     except EcgcamError as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -92,8 +98,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return 1
     except OSError as error:
-        # Typer's own words, such as --help, to a full disk. Files are written where their errors are told by name.
-        if error.filename is not None:
+        # Typer's own words, such as --help, to a full disk. Files are written where their errors are told by name; what was
+        # not is a fault of ecgcam's, and must not pass for one of stdout's.
+        if error.filename is not None or not _of_typer(error):
             raise
         drop_stdout()
         complain(str(StdoutError(error)))

@@ -33,7 +33,7 @@ def run(
     import numpy as np
 
     from ecgcam.errors import EcgcamError
-    from ecgcam.files import atomic, check_writable
+    from ecgcam.files import atomic, check_writable, writing
     from ecgcam.prompts import clean_texts
 
     set_up_logging(quiet)
@@ -42,11 +42,12 @@ def run(
     chosen.check()
     if out.suffix.lower() != ".npz":
         raise EcgcamError(f"{out}: a table of embeddings is an .npz file; name it so")
+    if out.is_dir():
+        raise EcgcamError(f"{out}: is a folder; --out takes the name of the table")
     check_writable(out.parent)
     texts, rows = chosen.loaded.rows_of_a_table(prompts)
     features = rows.numpy().astype(np.float32)
     tower = chosen.spec.text_model or chosen.spec.name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(out) as path:
+    with writing(out), atomic(out) as path:
         np.savez(path, texts=np.array(texts), features=features, tower=np.array(tower))
     say(f"{out}: {len(texts)} prompts, {features.shape[1]} numbers each, by {tower}")

@@ -50,6 +50,5 @@ def run(
     file = npz / "explanation.npz" if npz.is_dir() else npz
     explanation = Result(file).load()
     check_writable(out.parent)
-    out.parent.mkdir(parents=True, exist_ok=True)
     save_scan(onto_scan(explanation, scan, page, scale=scale), out, scan.info.get("dpi"))
     say(f"{out}  {explanation.meta['record']}  {explanation.meta['text']!r}  boxes {page.name}")

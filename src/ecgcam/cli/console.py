@@ -41,6 +41,14 @@ def print_json(value: Any) -> None:
     say(json.dumps(value, ensure_ascii=not unicode, allow_nan=False))
 
 
+def flush_stdout() -> None:
+    """Write what stdout still holds."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise StdoutError(error) from error
+
+
 def drop_stdout() -> None:
     """Let what stdout still holds go nowhere, or Python would complain about it on its way out."""
     with contextlib.suppress(OSError, ValueError):  # a stdout that is no file

@@ -27,6 +27,7 @@ class Report:
         self._notes = Notes(quiet)
         self._about_prompts: list[str] = []
         self._total: int | None = None
+        self._unrecorded: EcgcamError | None = None
         self._results = self._failures = 0
         self._first: dict[str, Any] | None = None
         window = ["start, s"] if several_windows else []
@@ -101,8 +102,15 @@ class Report:
             self._also.append(line)
 
     def finished(self, line: Line) -> None:
-        """Put down that a recording and prompt is done or has failed."""
-        self._manifest.add(line)
+        """Put down that a recording and prompt is done or has failed; a manifest that cannot be written holds up nothing."""
+        try:
+            self._manifest.add(line)
+        except EcgcamError as error:
+            if self._unrecorded is None:
+                complain(f"{error}; the results themselves are there, and --resume will make them again")
+            self._unrecorded = error
+        else:
+            self._unrecorded = None
         self._bar(1)
 
     def within(self, done: int, of: int) -> None:
@@ -133,7 +141,7 @@ class Report:
                     say(line)
         except StdoutError as error:
             self._stdout = self._stdout or error
-        if self._failures:
+        if self._failures or self._unrecorded is not None:
             raise typer.Exit(1 if self._results else 2)
         if self._stdout is not None:
             raise self._stdout

@@ -11,9 +11,8 @@ import numpy as np
 from ecgcam.cohort import tables
 from ecgcam.cohort.bootstrap import DRAWS, bootstrap_means
 from ecgcam.cohort.gather import TIME, Group
-from ecgcam.errors import EcgcamError
 from ecgcam.explanation import slug_of
-from ecgcam.files import atomic
+from ecgcam.files import atomic, writing
 
 
 def write_cohort(
@@ -38,8 +37,7 @@ def write_cohort(
     }
     if compared:
         texts["comparison.csv"] = tables.csv_text(tables.COMPARISONS, compared)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+    with writing(out, out):
         for name, text in texts.items():
             with atomic(out / name) as path:
                 path.write_text(text, encoding="utf-8")
@@ -54,8 +52,6 @@ def write_cohort(
 
                 render.save(draw_finding(group, draws, seed), out / name)
             yield _said(group, lead, wave, out)
-    except OSError as error:
-        raise EcgcamError(f"{out}: cannot be written ({error.strerror or error}); choose another with --out") from error
 
 
 def _said(group: Group, leads: list[tables.Row], waves: list[tables.Row], out: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, check_writable
+from ecgcam.files import atomic, check_writable, write_whole, writing
 
 if TYPE_CHECKING:
     from ecgcam.evidence.evaluation import Entry
@@ -41,7 +41,7 @@ class Journal:
         self._path = None if out is None else out / RECORDS
         self._asked = asked
         self._found: dict[str, list[dict[str, Any]]] = {}
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
         if self._path is None:
             return
         check_writable(self._path.parent)
@@ -58,11 +58,11 @@ class Journal:
     def __enter__(self) -> Journal:
         """Open the file, what it held already written anew without a cut-off line."""
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic(self._path) as path:
-                lines = [self._line({"asked": self._asked}), *(self._record(name) for name in self._found)]
-                path.write_text("".join(lines), encoding="utf-8")
-            self._file = self._path.open("a", encoding="utf-8")
+            with writing(self._path):
+                with atomic(self._path) as path:
+                    lines = [self._line({"asked": self._asked}), *(self._record(name) for name in self._found)]
+                    path.write_text("".join(lines), encoding="utf-8")
+                self._file = self._path.open("ab", buffering=0)
         return self
 
     def __exit__(
@@ -75,9 +75,9 @@ class Journal:
     def add(self, name: str, entries: Sequence[Entry]) -> None:
         """Keep a recording's entries, in the file too."""
         self._found[name] = [asdict(entry) for entry in entries]
-        if self._file is not None:
-            self._file.write(self._record(name))
-            self._file.flush()
+        if self._file is not None and self._path is not None:
+            with writing(self._path):
+                write_whole(self._file.fileno(), self._record(name).encode())
 
     def entries(self) -> Iterator[Entry]:
         """Return every entry, recordings in the order in which they came."""
@@ -90,7 +90,7 @@ class Journal:
     def write_table(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows as ``evidence.jsonl`` beside the journal."""
         if self._path is not None:
-            with atomic(self._path.parent / TABLE) as path:
+            with writing(self._path.parent / TABLE), atomic(self._path.parent / TABLE) as path:
                 path.write_text("".join(self._line(row) for row in rows), encoding="utf-8")
 
     def _record(self, name: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.files import atomic
+from ecgcam.files import atomic, writing
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.render import paper, wording
 from ecgcam.render.boxes import Box, PageBoxes
@@ -94,11 +94,8 @@ def save_scan(picture: Image.Image, path: Path, dpi: tuple[float, float] | None 
     check_kind(path)
     kind = Image.registered_extensions()[path.suffix.lower()]
     resolution = {} if dpi is None else {"dpi": dpi}
-    try:
-        with atomic(path) as temporary:
-            picture.save(temporary, format=kind, **({"quality": 92} if kind == "JPEG" else {}), **resolution)
-    except OSError as error:
-        raise EcgcamError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
+    with writing(path), atomic(path) as temporary:
+        picture.save(temporary, format=kind, **({"quality": 92} if kind == "JPEG" else {}), **resolution)
 
 
 def check_kind(path: Path) -> None:

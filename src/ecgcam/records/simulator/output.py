@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, check_writable
+from ecgcam.files import atomic, check_writable, writing
 from ecgcam.records.record import CANONICAL_LEADS, FloatArray
 from ecgcam.records.simulator.recording import Simulation
 
@@ -31,14 +30,8 @@ def write(simulation: Simulation, folder: Path) -> dict[str, str | None]:
     """
     folder = Path(folder)
     check_writable(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, folder):
         return _write_all(simulation, folder)
-    except OSError as error:
-        where = error.filename2 or error.filename or folder
-        raise EcgcamError(
-            f"{where}: cannot be written ({error.strerror or error}); choose another folder with --out"
-        ) from error
 
 
 def _write_all(simulation: Simulation, folder: Path) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from typing import Any
 from ecgcam._version import __version__
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.files import atomic
+from ecgcam.files import atomic, writing
 from ecgcam.render.paper import RESEARCH
 from ecgcam.render.report.payload import encode, palette
 
@@ -76,14 +76,8 @@ def write_report(path: Path, document: str) -> None:
     EcgcamError
         If it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            temporary.write_text(document, encoding="utf-8")
-    except OSError as error:
-        raise EcgcamError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another with --out"
-        ) from error
+    with writing(path), atomic(path) as temporary:
+        temporary.write_text(document, encoding="utf-8")
 
 
 def _as_data(value: Any) -> str:
