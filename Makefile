@@ -81,6 +81,7 @@ model-report: $(VENV)/.installed
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -W ignore -m benchmarks.bench
+	$(BIN)/python -m benchmarks.tables
 
 methods: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.every_method

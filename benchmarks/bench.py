@@ -202,6 +202,39 @@ def prompts(bench: Bench) -> None:
         bench.ratio("b", f"{name}: 10 prompts / 1, with gradients", times, "10", "1", "<= 2.2")
 
 
+def precision(bench: Bench) -> None:
+    """(p) bfloat16: what it saves, and what it costs."""
+    import numpy as np
+
+    import ecgcam
+    from ecgcam.errors import EcgcamError
+    from ecgcam.models.load import check_precision
+    from ecgcam.records import read_record
+
+    try:
+        check_precision("bf16", "cpu")
+    except EcgcamError as error:
+        print(f"p  {error}")
+        return
+    record = read_record(bench.folder / "in/r000.hea")
+    for name in MODELS:
+        model = model_named(name, bench.folder)
+        made: dict[str, Any] = {}
+
+        def run(kind: str, model: Any = model, made: dict[str, Any] = made) -> None:
+            model.precision = kind
+            made[kind] = ecgcam.explain(record, PROMPTS[:1], model)[0]
+
+        times = bench.in_turns({kind: lambda kind=kind, run=run: run(kind) for kind in ("fp32", "bf16")})
+        bench.ratio("p", f"{name}: time in bf16 / fp32, maps and gradient", times, "bf16", "fp32", "")
+        exact, near = made["fp32"], made["bf16"]
+        moved = float(np.abs(near.lead_scores - exact.lead_scores).max())
+        bench.put("p", f"{name}: a score differs by at most, 1e-3", moved * 1e3, moved * 1e3, moved * 1e3, "", None)
+        for what in ("map", "gradient_smoothed"):
+            like = float(np.corrcoef(getattr(near, what).ravel(), getattr(exact, what).ravel())[0, 1])
+            bench.put("p", f"{name}: correlation with fp32, {what}", like, like, like, "", None)
+
+
 def shell(bench: Bench) -> None:
     """(c, f) One recording from the shell, with all pictures; --help."""
     import numpy as np
@@ -234,7 +267,7 @@ def shell(bench: Bench) -> None:
             "one": lambda own=own, out=out: _call([*own, PROMPTS[0], "--no-png", "--out", str(out)]),
             "ten": lambda own=own, out=out, many=many: _call([*own, PROMPTS[0], *many, "--no-png", "--out", str(out)]),
             "help": lambda: _call([*ECGCAM, "--help"]),
-        })  # fmt: skip
+        }, rounds=bench.rounds - 1)  # fmt: skip
         bench.ratio("c", f"{name}: one recording with pictures / floor", times, "ours", "floor", "<= 1.4")
         bench.ratio("c", f"{name}: the usual script / ours", times, "usual", "ours", ">= 2.2")
         bench.ratio("c", f"{name}: one recording / import torch", times, "ours", "import torch", "<= 2.0")
@@ -265,7 +298,7 @@ def many(bench: Bench) -> None:
         memory: dict[str, float] = {}
 
         def call(key: str, command: list[str], memory: dict[str, float] = memory) -> None:
-            memory[key] = _call(command)
+            memory[key] = _peak(command)
 
         times = bench.in_turns({
             "forward": forwards,
@@ -312,7 +345,7 @@ def memory(bench: Bench) -> None:
             "--out",
             str(out),
         ]
-        peaks.append(_call(command, "\n".join(given)))
+        peaks.append(_peak(command, "\n".join(given)))
     value = peaks[1] / peaks[0]
     bench.put("e", "peak memory, 500 recordings / 50", value, value, value, "<= 1.1", {"50": peaks[0], "500": peaks[1]})
 
@@ -321,24 +354,40 @@ def _usual(bench: Bench, name: str, paths: list[Path]) -> list[str]:
     return [PYTHON, "-m", "benchmarks.usual", name, str(bench.folder), str(bench.folder / "usual"), *map(str, paths)]
 
 
-def _call(command: list[str], given: str | None = None) -> float:
+# A process counts the memory of the one that started it as its own until then, so a small one stands between. It runs what it is
+# given and tells, behind all else on stderr, the largest memory of that process and those that it started, in kB.
+_SMALL = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+sys.stderr.write(f"\\n{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+sys.exit(code)
+"""
+
+
+def _peak(command: list[str], given: str | None = None) -> float:
     """Run a command to its end; return its peak memory, MB, that of its largest process."""
-    process = subprocess.Popen(  # noqa: S603  (what this file made)
-        command, cwd=ROOT, stdin=subprocess.PIPE if given else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    return float(_call([PYTHON, "-S", "-c", _SMALL, *command], given).rpartition("\n")[2]) / 1024
+
+
+def _call(command: list[str], given: str | None = None) -> str:
+    """Run a command to its end; return what it said on stderr."""
+    done = subprocess.run(  # noqa: S603  (what this file made)
+        command, cwd=ROOT, input=given or "", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
-    if given and process.stdin:
-        process.stdin.write(given)
-        process.stdin.close()
-    said = process.stderr.read() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)[:200]}: exit code {process.returncode}: {said[-2000:]}")
-    return usage.ru_maxrss / 1024
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)[:200]}: exit code {done.returncode}: {done.stderr[-2000:]}")
+    return done.stderr
 
 
-PARTS: dict[str, Callable[[Bench], None]] = {"a": attribution, "b": prompts, "c": shell, "d": many, "e": memory}
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "a": attribution,
+    "b": prompts,
+    "c": shell,
+    "d": many,
+    "e": memory,
+    "p": precision,
+}
 
 
 def main() -> None:
@@ -346,7 +395,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--recordings", type=int, default=60)
+    parser.add_argument("--recordings", type=int, default=50)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/bench.json")
     chosen = parser.parse_args()
     import torch
