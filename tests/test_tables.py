@@ -13,7 +13,8 @@ MEASURED: dict[str, Any] = {
         "processor": "Toy", "cores": 2, "python": "3.11", "torch": "2", "rounds": 5, "recordings": 50, "load": [0.5, 0, 0],
     },
     "figures": [
-        {"figure": "a", "what": "mini: x", "value": 1.2, "low": 1.1, "high": 1.3, "goal": "<= 1.15", "met": False, "beside": None},
+        {"figure": "a", "what": "mini: x", "value": 1.2, "low": 1.1, "high": 1.3, "goal": "<= 1.15", "met": False,
+         "beside": None},
         {"figure": "d", "what": "mini: y / z", "value": 1.0, "low": 1.0, "high": 1.0, "goal": "", "met": None,
          "beside": {"no-png": 9.0, "forward": 8.0}},
     ],
