@@ -172,7 +172,7 @@ METHODS = {
             name="kpca-cam",
             function="ecgcam.attribution.cam:kpca_cam",
             passes="1 F + 1 B per prompt, and an eigenproblem of K x K per lead and prompt",
-            paper="Karmani et al. 2024",
+            paper="Karmani et al. 2024 (KPCA-CAM, arXiv:2410.00267)",
             formula="cells = sqrt(l) u, (l, u) the largest eigenpair of the centred kernel matrix (K x K) of the cells' "
             "channel vectors x_k = A_.k less their mean; sigmoid: tanh(gamma x_i . x_j + 1), "
             "rbf: exp(-gamma |x_i - x_j|^2), linear: x_i . x_j",
@@ -186,7 +186,7 @@ METHODS = {
             name="fem",
             function="ecgcam.attribution.cam:fem",
             needs=("activations",),
-            paper="Fuad et al. 2020",
+            paper="Fuad et al. 2020 (Features Understanding in 3D CNNs, IPTA)",
             formula="cells_k = sum_c m_c [A_ck > m_c + k s_c], m and s mean and standard deviation over the cells",
             misleads="Knows neither prompt nor gradient: shows rare strong responses of the layer, used by the score or not. "
             "In a regular rhythm a threshold of two deviations keeps little but the QRS.",
@@ -217,7 +217,7 @@ METHODS = {
             function="ecgcam.attribution.rerun:shapley_cam",
             family="rerun",
             passes="(1 F + 2 B) per prompt",
-            paper="Cai 2025 (ShapleyCAM)",
+            paper="Cai 2025 (CAMs as Shapley Value-based Explainers, arXiv:2501.06261)",
             formula="cells_k = sum_c w_c A_ck, w_c = mean_k (G - H A / 2)_ck, H the Hessian of the score with respect to A",
             misleads="The second order stands for the whole way from no activation to A, which of a cosine it does not describe: "
             "H A / 2 is then of the size of G. ReLU has no curvature, so behind it grad-cam and this differ by the "
@@ -253,7 +253,7 @@ METHODS = {
             family="rerun",
             needs=("activations", "scores"),
             passes="draws x (1 F per lead and channel), for all prompts",
-            paper="Wang et al. 2020 (SS-CAM), smoothing of activation maps",
+            paper="Wang et al. 2020 (SS-CAM, arXiv:2006.14255), smoothing of activation maps",
             formula="as score-cam, the increase averaged over masks m_c + n, n white noise of standard deviation `noise`",
             misleads=f"{_FLAT} Noise on the mask is noise on the ECG, in proportion to its height: the paper's own 2 (of images) "
             "leaves no heartbeat, and the weights then say how the model scores noise.",
@@ -269,7 +269,7 @@ METHODS = {
             family="rerun",
             needs=("activations", "scores"),
             passes="steps x (1 F per lead and channel), for all prompts",
-            paper="Naidu et al. 2020",
+            paper="Naidu et al. 2020 (IS-CAM, arXiv:2010.03023)",
             formula="as score-cam, the increase averaged over masks (i / steps) m_c, i = 1..steps",
             misleads=f"{_FLAT} Half an ECG's height is a low-voltage ECG to the model, not half the evidence.",
             options=(_WEIGHTS, Option("steps", int, 10, "Heights of the mask between 0 and 1.", least=1)),
@@ -292,7 +292,7 @@ METHODS = {
             family="rerun",
             needs=("activations", "gradients"),
             passes="draws x (1 F + 1 B) per prompt",
-            paper="Omeiza et al. 2019, section 3",
+            paper="Omeiza et al. 2019 (arXiv:1908.01224), section 3",
             formula="cells_k = sum_c w_c A_ck, w_c = sum_k a_ck relu(D1_ck), a_ck = D2_ck / (2 D2_ck + D3_ck sum_j A_cj); D1, "
             "D2, D3 the means of G, G^2, G^3 over noisy signals, A that of the clean one; noise on the lead that is kept",
             misleads="As grad-cam++. Noise as high as the small waves makes another ECG of it.",
