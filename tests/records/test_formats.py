@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -100,7 +101,7 @@ def test_an_edf_stretch_is_that_part_of_the_whole(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.signal, whole.signal[:, part.first : part.first + part.signal.shape[1]])
 
 
-def test_damaged_edf_gets_one_line(tmp_path: Path) -> None:
+def test_damaged_edf_gets_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole = edf(tmp_path / "rec.edf", [Signal("I", "uV", np.arange(200))], records=2).read_bytes()
     for size in (0, 10, 255, 300, 512, len(whole) - 2):
         (tmp_path / "cut.edf").write_bytes(whole[:size])
@@ -109,6 +110,19 @@ def test_damaged_edf_gets_one_line(tmp_path: Path) -> None:
     with pytest.raises(EcgcamError, match="not a recording that can be read in parts"):
         read_stretch(tmp_path / "cut.edf", 0, 1)
     assert "no such recording" in refused(tmp_path / "none.edf")
+    (tmp_path / "long.edf").write_bytes(whole + b"\0\0")
+    assert f"{len(whole) + 2} bytes where its header promises {len(whole)}" in refused(tmp_path / "long.edf")
+    (tmp_path / "open.edf").write_bytes(whole[:236] + b"-1      " + whole[244:])
+    assert "close the recording first" in refused(tmp_path / "open.edf")
+    assert capfd.readouterr().out == ""  # pyedflib would print there
+
+
+def test_a_stretch_is_doubted_as_the_whole_is(tmp_path: Path) -> None:
+    row = np.random.default_rng(0).integers(-9, 9, 3000)
+    path = edf(tmp_path / "rec.edf", [Signal("V1", "uV", row), Signal("V2", "uV", row)], records=30)
+    same = "leads that are the same signal, sample by sample: V1 and V2"
+    assert same in read_record(path).notes
+    assert same in read_stretch(path, 10, 20).notes
 
 
 # XML
@@ -312,6 +326,25 @@ def test_damaged_dicom_gets_one_line(tmp_path: Path) -> None:
     del held.WaveformSequence
     held.save_as(path)
     assert "is a DICOM file without a waveform (ECG)" in refused(path)
+
+
+def test_a_damaged_file_tells_no_names(tmp_path: Path) -> None:
+    """Bytes cut out of a header shift a patient's name to where a number or a code belongs."""
+    pydicom = pytest.importorskip("pydicom")
+    held = pydicom.dcmread(waveform())
+    source = held.WaveformSequence[0].ChannelDefinitionSequence[0].ChannelSourceSequence[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom knows better than to write this
+        held.PatientName, held.Modality = "Secret^Name", "Secret^Name"
+        source.CodeMeaning, source.CodeValue = "Secret\x1b[2J\nName", "5.6.3-9-99"
+        held.save_as(tmp_path / "a.dcm")
+        del held.WaveformSequence
+        held.save_as(tmp_path / "b.dcm")
+    assert all(note.isprintable() for note in read_record(tmp_path / "a.dcm").notes)
+    assert "Secret" not in refused(tmp_path / "b.dcm")
+    whole = edf(tmp_path / "c.edf", [Signal("I", "uV", np.arange(200))], records=2).read_bytes()
+    (tmp_path / "c.edf").write_bytes(whole[:8] + b" " * 226 + b"Secret Name".ljust(80) + whole[88:])
+    assert "Secret" not in refused(tmp_path / "c.edf")
 
 
 def test_a_deflated_dicom_is_never_unpacked(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def record_from(
     EcgcamError
         If no channel is a lead, a lead is no voltage, or a rate cannot be an ECG's.
     """
+    channels = [one._replace(name=_plain(one.name), unit=_plain(one.unit)) for one in channels]
     names = names_for(path, [channel.name for channel in channels], lead_names)
     kept, foreign, units = [], [], set()
     for channel, given in zip(channels, names, strict=True):
@@ -88,6 +89,11 @@ def record_from(
         source=str(path),
     )
     return replace(result, notes=(*result.notes, *notes, *said))
+
+
+def _plain(text: str | None) -> str:
+    """Return a name or a unit as one short line without control characters: it may come from a damaged file."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text or "").split())[:40]
 
 
 def _at_one_rate(

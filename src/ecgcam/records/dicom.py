@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import one_line
 from ecgcam.records.channels import DAMAGED, Channel, record_from
 from ecgcam.records.record import Record
 
@@ -35,7 +34,7 @@ def read_dicom(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
     """
     try:
         import pydicom
-        from pydicom.errors import InvalidDicomError
+        from pydicom.errors import BytesLengthException, InvalidDicomError
         from pydicom.filereader import read_file_meta_info
         from pydicom.waveforms.numpy_handler import multiplex_array
     except ImportError as error:
@@ -49,8 +48,7 @@ def read_dicom(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
             groups = list(held.get("WaveformSequence", None) or ())
             if not groups:
                 raise EcgcamError(
-                    f"{path}: is a DICOM file without a waveform ({held.get('Modality', 'no modality')}); "
-                    "there is nothing to explain"
+                    f"{path}: is a DICOM file without a waveform ({_modality(held)}); there is nothing to explain"
                 )
             seconds = [float(one.NumberOfWaveformSamples) / float(one.SamplingFrequency) for one in groups]
             longest = int(np.argmax(seconds))
@@ -60,12 +58,20 @@ def read_dicom(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
                 Channel(*_named(path, channel), rate, values[:, row])
                 for row, channel in enumerate(groups[longest].ChannelDefinitionSequence)
             ]
-    except (*DAMAGED, InvalidDicomError, struct.error) as error:
-        raise EcgcamError(f"{path}: not a readable DICOM file ({one_line(error)}); copy the file again") from error
+    except (*DAMAGED, InvalidDicomError, BytesLengthException, struct.error) as error:
+        # What the error says is left out: it may quote values of the file, such as a patient's name.
+        kind = type(error).__name__
+        raise EcgcamError(f"{path}: not a readable DICOM file ({kind}); copy the file again") from error
     record = record_from(path, path.stem, channels, fs, lead_names)
     if len(groups) == 1:
         return record
     return replace(record, notes=(*record.notes, f"the longest of {len(groups)} waveforms is read"))
+
+
+def _modality(held: Any) -> str:
+    """Return the kind of a DICOM file, where it is a code and not what a damaged file has in its place."""
+    stated = str(held.get("Modality", ""))
+    return stated if re.fullmatch(r"[A-Z]{2,10}", stated) else "of no known modality"
 
 
 def _named(path: Path, channel: Any) -> tuple[str, str]:

@@ -13,6 +13,9 @@ from ecgcam.files import one_line
 from ecgcam.records.channels import DAMAGED, Channel, Length, leads_of, names_for, record_from
 from ecgcam.records.record import Record, possible_rate
 
+# What pyedflib can hold.
+_MOST_SIGNALS = 4096
+
 
 def read_edf(
     path: Path, fs: float | None, lead_names: tuple[str, ...] | None, stretch: tuple[float, float] | None = None
@@ -67,9 +70,30 @@ def _opened(path: Path) -> Any:
         import pyedflib
     except ImportError as error:
         raise EcgcamError(f"{path}: EDF is read through pyedflib; pip install 'ecgcam[edf]'") from error
-    if path.stat().st_size == 0:
-        raise EcgcamError(f"{path}: is an empty file; copy the file again")
+    _check_size(path)
     return pyedflib.EdfReader(str(path))
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file whose size is not what its header promises: pyedflib would say so on standard output."""
+    size = path.stat().st_size
+    if size == 0:
+        raise EcgcamError(f"{path}: is an empty file; copy the file again")
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+            records, signals = int(head[236:244]), int(head[252:256])
+            file.seek(256 + 216 * max(0, signals))  # names, units, ranges and filters lie before the numbers of samples
+            per_record = sum(int(file.read(8)) for _ in range(min(signals, _MOST_SIGNALS)))
+    except ValueError as error:  # says what stands there, which may be the patient's name
+        raise EcgcamError(f"{path}: not a readable EDF or BDF file (damaged header); copy the file again") from error
+    promised = 256 * (signals + 1) + records * per_record * (3 if head[:1] == b"\xff" else 2)
+    if not 0 < signals <= _MOST_SIGNALS:
+        raise EcgcamError(f"{path}: its header promises {signals} signals; there is nothing to explain")
+    if records <= 0:
+        raise EcgcamError(f"{path}: its header does not say how much was recorded; close the recording first")
+    if size != promised:
+        raise EcgcamError(f"{path}: {size} bytes where its header promises {promised}; copy the file again")
 
 
 def _data_records(file: Any, stretch: tuple[float, float] | None) -> tuple[int, int, float]:
