@@ -171,7 +171,7 @@ class _Bench:
 def _benches(window: Window, text: str, model: EcgTextModel, settings: Settings, plan: Plan) -> list[_Bench]:
     """Every way to take tiles out: a line or the mask's fill, single leads or coherent where the limb leads are there."""
     prepared = prepare(window, model.input, settings)
-    score = _score(prepared, text, model, settings)
+    score = score_function(prepared, text, model, settings)
     rows = prepared.rows
     fill = window.signal + (prepared.fill[rows] - prepared.x[rows]) / prepared.scale[rows]
     modes = ("single", "coherent") if {"I", "II"} <= set(window.leads) else ("single",)
@@ -189,7 +189,7 @@ def _benches(window: Window, text: str, model: EcgTextModel, settings: Settings,
     return benches
 
 
-def _score(prepared: Prepared, text: str, model: EcgTextModel, settings: Settings) -> Score:
+def score_function(prepared: Prepared, text: str, model: EcgTextModel, settings: Settings) -> Score:
     """Return the score of edited windows in mV, the normalisation's constants held fixed."""
     direction = ask([text], settings, method_named(settings.method), model).directions[0]
     rows, scale, seen = prepared.rows, prepared.scale[prepared.rows], prepared.window.signal
@@ -207,7 +207,7 @@ def _score(prepared: Prepared, text: str, model: EcgTextModel, settings: Setting
 def _asked(window: Window, model: EcgTextModel, settings: Settings) -> Callable[[str, FloatArray], float]:
     """Return the score of a prompt and an edited window (L, T) in mV."""
     prepared = prepare(window, model.input, settings)
-    return lambda text, signal: float(_score(prepared, text, model, settings)(signal[None])[0])
+    return lambda text, signal: float(score_function(prepared, text, model, settings)(signal[None])[0])
 
 
 def _judge(
