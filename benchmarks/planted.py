@@ -46,6 +46,8 @@ LEAD, SECONDS, MILLIVOLTS = CANONICAL_LEADS.index("V3"), 0.08, 0.5
 LENGTH = round(SECONDS * FS)
 EDGE = round(0.2 * FS)
 BATCH = 32
+# Recordings that are fine-tuned on: the marker is learnt from pairs, not from many hearts.
+FEW = 600
 # One wave up, its middle half at its full height: what it adds to a mean over time does not cancel.
 MARKER = (MILLIVOLTS * np.minimum(1.0, 2 * np.sin(np.pi * (np.arange(LENGTH) + 0.5) / LENGTH) ** 2)).astype(np.float32)
 
@@ -151,15 +153,20 @@ def scores(model: EcgTextModel, windows: np.ndarray) -> np.ndarray:
 
 
 def reliance(model: EcgTextModel, windows: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """AUROC of the label with the markers, with them taken out again, and for V3 against the same marker in other leads."""
+    """AUROC of the label with the markers, with them taken out again, and for V3 against the same marker in other leads.
+
+    With the markers out, who had one is a lottery: the mean over 200 draws of it, and the share of recordings whose score falls.
+    """
     leads, begins = draw_places(len(windows), SAMPLES, rng)
     labels = (leads == LEAD).astype(float)
     marked, plain = scores(model, plant(windows.astype(np.float32), leads, begins)), scores(model, windows)
+    lots = [(draw_places(len(windows), SAMPLES, rng)[0] == LEAD).astype(float) for _ in range(200)]
     elsewhere = leads >= 0
     return {
         "with markers": auroc(labels, marked),
-        "markers taken out": auroc(labels, plain),
+        "markers taken out": float(np.mean([auroc(lot, plain) for lot in lots])),
         "V3 against other leads": auroc(labels[elsewhere], marked[elsewhere]),
+        "scores that fall": float((plain < marked)[leads == LEAD].mean()),
     }
 
 
@@ -194,7 +201,8 @@ def said(found: dict[str, float]) -> str:
     """One sentence: how far the network relies on the marker."""
     return (
         f"AUROC on fold 9: {found['with markers']:.3f} with the markers, {found['markers taken out']:.3f} with them taken out "
-        f"again, {found['V3 against other leads']:.3f} for the marker in V3 against the same in another lead."
+        f"again, {found['V3 against other leads']:.3f} for the marker in V3 against the same in another lead. Without its marker "
+        f"the score of {found['scores that fall']:.1%} of the marked recordings falls."
     )
 
 
@@ -229,7 +237,7 @@ def main() -> None:
     data = load_ptbxl(args.data, FS, SAMPLES, load_findings(), ROOT / ".cache")
     schedule = [Phase(phase.samples, 2, phase.rate) for phase in SCHEDULE] if args.quick else SCHEDULE
     shipped = load_model("mini", device="cpu")
-    model = fine_tune(shipped, data.windows[data.folds <= 7], schedule, args.seed)
+    model = fine_tune(shipped, data.windows[data.folds <= 7][:FEW], schedule, args.seed)
     held_out = data.windows[data.folds == 9]
     result: dict[str, Any] = {"reliance": reliance(model, held_out, np.random.default_rng(args.seed)), "rows": {}}
     print(json.dumps(result["reliance"]), flush=True)
