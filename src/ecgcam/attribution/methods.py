@@ -232,7 +232,8 @@ METHODS = {
             formula="cells_k = sum_c (A - A_fill)_ck int_0^1 G_ck(A_fill + a (A - A_fill)) da, A_fill of the empty signal, by "
             "Gauss-Legendre; a lead's cells sum to its gain",
             misleads="The way from the empty signal's layer to the lead's goes through layers that no ECG makes. Look at "
-            "completeness_error. Best where cells are small: of `mini`, docs/evidence.md takes it at signal.stages.0.",
+            "completeness_error. Better where cells are small (of `mini`: signal.stages.0), and not for every finding: "
+            "docs/evidence.md.",
             options=(Option("steps", int, 8, "Points on the way.", least=1),),
         ),
         Method(

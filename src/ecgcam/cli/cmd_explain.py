@@ -60,7 +60,9 @@ def run(
             show_default=False,
         ),
     ] = None,
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="See `ecgcam methods`.")] = "grad-cam",
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="See `ecgcam methods`; docs/evidence.md ranks them.")
+    ] = "grad-cam",
     set_options: Annotated[
         list[str] | None,
         typer.Option(
