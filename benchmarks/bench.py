@@ -395,7 +395,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--recordings", type=int, default=50)
+    parser.add_argument("--recordings", type=int, default=40)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/bench.json")
     chosen = parser.parse_args()
     import torch
