@@ -40,6 +40,8 @@ WALLS = {
     "irbbb": BLOCK,
 }
 METRICS = ("pointing", "rank", "auc")
+# Of a beat, and what a map that knows nothing of beats gets; where the time that the windows take says so, 0 stands here.
+BEATS = {"atrial": 0.0, "QRS": 0.0, "atrial, density": 1.0, "QRS, density": 1.0, "atrial denser than QRS": 0.5}
 ATRIAL = (-0.24, -0.04)  # s from the onset of QRS
 Bools = np.ndarray
 
@@ -79,7 +81,7 @@ def ventricular(waves: Waves) -> Bools:
 def over_beats(explanation: Explanation, waves: Waves) -> dict[str, float] | None:
     """Return the share of the map's mass (leads summed, evidence scale) in both kinds of windows, and the share of their time.
 
-    ``atrial over QRS``: how often as much mass a second lies in the atrial windows as in QRS. None without beats or mass.
+    Density is the one over the other: 1 for a map that knows nothing of beats. None without beats or mass.
     """
     mass = explanation.scaled_map("evidence").clip(min=0).sum(axis=0)
     windows = {"atrial": atrial(waves), "QRS": ventricular(waves)}
@@ -87,9 +89,9 @@ def over_beats(explanation: Explanation, waves: Waves) -> dict[str, float] | Non
         return None
     found = {name: float(mass[window].sum() / mass.sum()) for name, window in windows.items()}
     time = {f"{name}, of the time": float(window.mean()) for name, window in windows.items()}
-    density = {name: found[name] / time[f"{name}, of the time"] for name in windows}
-    ratio = density["atrial"] / density["QRS"] if density["QRS"] else float("inf")
-    return found | time | {"atrial over QRS": ratio, "atrial denser": float(density["atrial"] > density["QRS"])}
+    density = {f"{name}, density": found[name] / time[f"{name}, of the time"] for name in windows}
+    denser = float(density["atrial, density"] > density["QRS, density"])
+    return found | time | density | {"atrial denser than QRS": denser}
 
 
 def rows_with(data: PtbXl, finding: str, fold: int) -> list[int]:
@@ -125,7 +127,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         "| finding | recordings | n | first lead in the wall | as many as the wall has | AUC | chance |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    beats = ["| recordings | n | metric | mean | of the time |", "|---|---:|---|---:|---:|"]
+    beats = ["| recordings | n | mass | mean | chance |", "|---|---:|---|---:|---:|"]
     for row in rows:
         shown = {name: f"{mean:.2f} [{low:.2f}, {high:.2f}]" for name, (mean, low, high) in row["values"].items()}
         if row["finding"] in WALLS:
@@ -135,11 +137,9 @@ def tables(rows: list[dict[str, Any]]) -> str:
                 f"| {row['finding']} | {row['recordings']} | {row['n']} | {cells} | {chance:.2f}, {chance:.2f}, 0.50 |"
             )
         else:
-            for name in ("atrial", "QRS", "atrial over QRS", "atrial denser"):
-                time = row["values"].get(f"{name}, of the time")
-                beats.append(
-                    f"| {row['recordings']} | {row['n']} | {name} | {shown[name]} | {'' if time is None else f'{time[0]:.2f}'} |"
-                )
+            for name in BEATS:
+                chance = row["values"].get(f"{name}, of the time", (BEATS[name],))[0]
+                beats.append(f"| {row['recordings']} | {row['n']} | {name} | {shown[name]} | {chance:.2f} |")
     return "\n".join([*lines, "", *beats])
 
 
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
     parser.add_argument("--fold", type=int, default=9)
-    parser.add_argument("--most", type=int, default=60, help="recordings of a kind at most")
+    parser.add_argument("--most", type=int, default=30, help="recordings of a kind at most")
     parser.add_argument("--method", default="grad-cam")
     parser.add_argument("--layer")
     parser.add_argument("--mask")
@@ -160,7 +160,7 @@ def main() -> None:
     rows = judged(data, model, settings, args.fold, args.most)
     print(tables(rows))
     if args.page:
-        put(args.page, "anatomy", tables(rows))
+        put(args.page, "anatomy", tables(rows), model.checkpoint_sha256)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     kept = {
         "model": model.checkpoint_sha256,

@@ -201,7 +201,7 @@ def fills(model: EcgTextModel, data: PtbXl, folder: Path, records: int, seed: in
     known = data.windows[data.folds <= 7].astype(np.float32)
     normal = (data.labels[:, 0] == 1)[data.folds <= 7]
     beat, moments, mean = (
-        typical_beat(known[normal][:200]),
+        typical_beat(known[normal][:60]),
         regression(known),
         known.mean(axis=(0, 2), dtype=np.float64),
     )
@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--ludb", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
-    parser.add_argument("--records", type=int, default=50)
+    parser.add_argument("--records", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     data = load_ptbxl(args.data, FS, SAMPLES, load_findings(), ROOT / ".cache")
@@ -303,8 +303,8 @@ def main() -> None:
     head = "| masked | fill | 1 - cosine | beyond: cells | embedding | either |\n|---|---|---:|---:|---:|---:|"
     tables.append("\n".join([head, *(_line(row) for row in result["fills"])]))
     if args.page:
-        put(args.page, "distances", tables[0])
-        put(args.page, "fills", tables[1])
+        put(args.page, "distances", tables[0], model.checkpoint_sha256)
+        put(args.page, "fills", tables[1], model.checkpoint_sha256)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

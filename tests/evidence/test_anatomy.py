@@ -70,12 +70,12 @@ def test_mass_by_hand() -> None:
     even = over_beats(explanation(), waves)
     assert even is not None
     assert even["atrial"] == pytest.approx(floor.mean()) == even["atrial, of the time"]
-    assert even["atrial over QRS"] == pytest.approx(1.0)
+    assert even["atrial, density"] == even["QRS, density"] == pytest.approx(1.0)
     course = 3.0 * floor + 1.0 * beat  # three times as dense, and nothing elsewhere
     found = over_beats(explanation(over_time=course), waves)
     assert found is not None
-    assert found["atrial over QRS"] == pytest.approx(3.0)
-    assert found["atrial denser"] == 1.0
+    assert found["atrial, density"] == pytest.approx(3 * found["QRS, density"])
+    assert found["atrial denser than QRS"] == 1.0
     assert found["atrial"] == pytest.approx(3 * floor.sum() / (3 * floor.sum() + beat.sum()))
     assert over_beats(explanation(over_time=np.zeros(200)), waves) is None
     assert over_beats(explanation(gains=-np.ones(12)), waves) is None

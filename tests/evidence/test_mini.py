@@ -30,7 +30,7 @@ def test_maps_hang_on_weights_and_words(data: PtbXl, mini: EcgTextModel) -> None
     found = sanity.judged(data, 9, mini, [mini, mini], each=1, draws=2, settings=Settings(gradient=None))
     rows = {row["held against"]: row["mean"] for row in sanity.rows_of(found["values"], found["cases"])}
     assert rows["another seed"] == pytest.approx(1.0)  # the model beside itself
-    assert abs(rows["weights stem"]) <= 0.1
+    assert abs(rows["weights from the top to stem"]) <= 0.1
     assert rows["other prompts"] <= 0.5
     assert rows["negation"] <= 0.0
     assert min(rows["synonyms"], rows["paraphrase"], rows["noise"], rows["shift"]) >= 0.85
