@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ecgcam.prompts import other_words
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
 from ecgcam.records.simulator import TRAINING_SEEDS, simulate_batch
 
@@ -42,7 +43,7 @@ def load_findings(path: Path = FINDINGS) -> list[Finding]:
     return [
         Finding(
             row["name"], row["prompt"], frozenset(row["codes"]), row["min_likelihood"],
-            frozenset(row.get("leave_out", ())), row["source"], tuple(row["phrases"]),
+            frozenset(row.get("leave_out", ())), row["source"], tuple(other_words(row)),
         )
         for row in table["finding"]
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from torch import nn
 
 from ecgcam.files import atomic
 from ecgcam.models.families.mini import build
-from training.data import load_findings, load_ptbxl
+from training.data import Finding, PtbXl, load_findings, load_ptbxl
 from training.reference import SHIPPED, take_reference
 from training.train import FS, NEGATIONS, NOT_NORMAL, ROOT, SAMPLES, TEMPLATES, Yardstick
 
@@ -34,15 +34,27 @@ def export(run: Path, out: Path, texts: list[str]) -> None:
         network = build()
         network.load_state_dict({key: value for key, value in state.items() if key not in {"log_scale", "bias"}})
         network.text.learn_words(texts)
+    write_weights(network, out)
+
+
+def write_weights(network: nn.Module, out: Path) -> None:
+    """Write a network's weights in half precision."""
     arrays = {
         key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()
         for key, value in network.state_dict().items()
     }
     if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise SystemExit(f"{run}: a weight does not fit half precision")
+        raise SystemExit(f"{out}: a weight does not fit half precision")
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(out) as path:
         np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def training_texts(data: PtbXl, findings: list[Finding]) -> list[str]:
+    """Every text that the text tower may have been trained on: its words are the ones it knows."""
+    reports = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
+    phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
+    return [*phrases, *data.statement_texts, *reports, *TEMPLATES, *NEGATIONS, *NOT_NORMAL]
 
 
 def main() -> None:
@@ -53,9 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     findings = load_findings()
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
-    trained = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
-    phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
-    export(args.run, args.out, [*phrases, *data.statement_texts, *trained, *TEMPLATES, *NEGATIONS, *NOT_NORMAL])
+    export(args.run, args.out, training_texts(data, findings))
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
     if args.out.resolve() == SHIPPED:
         take_reference(args.out, data)

@@ -155,12 +155,17 @@ def load_ludb(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return np.stack(windows), labels
 
 
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return what `training.export` wrote, in single precision."""
+    with np.load(path, allow_pickle=False) as arrays:
+        state = {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
 def yardstick_scores(path: Path, windows: np.ndarray, count: int) -> np.ndarray:
     """Scores (N, findings) of the supervised network in `path`."""
     from training.train import Yardstick
 
     network = Yardstick(count)
-    with np.load(path, allow_pickle=False) as arrays:
-        state = {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files}
-    network.load_state_dict({key: v.float() if v.is_floating_point() else v for key, v in state.items()})
+    network.load_state_dict(read_weights(path))
     return network.scores(windows)

@@ -14,6 +14,7 @@ import numpy as np
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.text.bundled import words_of
 from training.data import ROOT, Finding
+from training.speak import sentences_of
 
 HELD_OUT = ROOT / "training/held_out.toml"
 # Words that carry no finding: two phrases that differ in these alone are one phrase.
@@ -80,10 +81,10 @@ def german_sentences(reports: list[str], trained: list[str]) -> list[Phrase]:
     Reports set sentences apart by several blanks or a full stop. A sentence that says "no", "possible" or "incomplete" is
     left out, since it does not name the finding plainly.
     """
-    known = {content_words(sentence) for report in trained for sentence in _sentences(report)}
+    known = {content_words(sentence) for report in trained for sentence in sentences_of(report)}
     found = {}
     for report in reports:
-        for sentence in _sentences(report):
+        for sentence in sentences_of(report):
             padded = f" {sentence.lower()} "
             named = [finding for finding, stem in STEMS.items() if stem.lower() in padded]
             unclear = re.search(
@@ -92,10 +93,6 @@ def german_sentences(reports: list[str], trained: list[str]) -> list[Phrase]:
             if len(named) == 1 and not unclear and content_words(sentence) not in known:
                 found[sentence] = Phrase(named[0], "german", sentence)
     return list(found.values())
-
-
-def _sentences(report: str) -> list[str]:
-    return [part.strip() for part in re.split(r"\s{2,}|\.\s", report) if part.strip()]
 
 
 def placed(model: EcgTextModel, findings: list[Finding], phrases: list[Phrase]) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecgcam.errors import EcgcamError
 from ecgcam.resources import configs
+
+# The kinds of other words for a finding that a row of the vocabulary lists.
+KINDS = ("synonyms", "abbreviations", "descriptions", "german", "swedish", "chinese")
 
 
 def clean_texts(texts: Sequence[str]) -> list[str]:
@@ -42,10 +45,16 @@ def vocabulary_prompts() -> list[str]:
 def phrases_of(text: str) -> list[str]:
     """Return what else people call the finding that a text names, its prompt among it; empty if it names none as it stands."""
     for finding in _findings():
-        known = [finding["prompt"], *finding["phrases"]]
+        known = [finding["prompt"], *other_words(finding)]
         if text.casefold() in {phrase.casefold() for phrase in known}:
             return known
     return []
+
+
+def other_words(finding: Mapping[str, Any]) -> list[str]:
+    """Return what else a row of the vocabulary calls its finding, kind by kind, each phrase once."""
+    phrases = [finding["statement"], *(phrase for kind in KINDS for phrase in finding[kind])]
+    return [phrase for phrase in dict.fromkeys(phrases) if phrase != finding["prompt"]]
 
 
 def _findings() -> list[dict[str, Any]]:

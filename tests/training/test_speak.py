@@ -1,0 +1,72 @@
+"""The second stage: its losses by hand, what it keeps apart, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from training.data import Finding, load_findings
+from training.speak import Heard, Speaking, balanced_loss, kept_apart, placed_share, sentences_of
+from training.train import TwoTowers
+
+
+def test_both_sides_of_a_finding_weigh_the_same() -> None:
+    # One record with the finding, at a gap of 0, and three without it, at gaps of 0, 0 and a large negative one; NaN is neither.
+    gap = torch.tensor([[0.0], [0.0], [0.0], [-100.0], [50.0]])
+    labels = torch.tensor([[1.0], [0.0], [0.0], [0.0], [math.nan]])
+    expected = (math.log(2) + (2 * math.log(2) + 0) / 3) / 2
+    assert float(balanced_loss(gap, labels)) == pytest.approx(expected)
+
+
+def test_a_finding_that_no_record_has_counts_by_those_without_it() -> None:
+    assert float(balanced_loss(torch.zeros(2, 1), torch.zeros(2, 1))) == pytest.approx(math.log(2))
+
+
+def test_sentences_are_set_apart_by_blanks_and_full_stops() -> None:
+    assert sentences_of("sinusrhythmus  linkstyp. qt verlängert   ") == ["sinusrhythmus", "linkstyp", "qt verlängert"]
+
+
+def test_phrases_kept_apart_are_not_trained_on_and_none_is_lost() -> None:
+    findings = load_findings()
+    kept, apart = kept_apart(findings, 0.2, 0)
+    for before, after in zip(findings, kept, strict=True):
+        gone = {phrase for name, phrase in apart if name == before.name}
+        assert gone.isdisjoint(after.phrases)
+        assert gone | set(after.phrases) == set(before.phrases)
+    assert 0.1 < len(apart) / sum(len(finding.phrases) for finding in findings) < 0.3
+
+
+def test_the_text_tower_learns_and_the_signal_tower_does_not_move() -> None:
+    findings = [finding for finding in load_findings() if finding.name in {"af", "lbbb", "pvc", "paced"}]
+    torch.manual_seed(0)
+    towers = TwoTowers()
+    before = {key: value.clone() for key, value in towers.signal.state_dict().items()}
+    speaking = Speaking(towers, _heard(findings), findings, 30, 0)
+    phrases = [(finding.name, phrase) for finding in findings for phrase in finding.phrases]
+    untrained = placed_share(towers, findings, phrases)
+    losses = [speaking.step() for _ in range(30)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert placed_share(towers, findings, phrases) > max(untrained, 0.9)
+    assert all(torch.equal(before[key], value) for key, value in towers.signal.state_dict().items())
+
+
+def test_the_same_seed_repeats() -> None:
+    findings: list[Finding] = load_findings()[:3]
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        speaking = Speaking(TwoTowers(), _heard(findings), findings, 3, 5)
+        runs.append([speaking.step() for _ in range(3)])
+    assert runs[0] == runs[1]
+
+
+def _heard(findings: list[Finding]) -> Heard:
+    """Embeddings on the axes of their findings."""
+    count = len(findings)
+    labels = torch.eye(count).repeat(20, 1)
+    signals = torch.nn.functional.normalize(
+        torch.cat([labels, torch.full((len(labels), 128 - count), 0.02)], dim=1), dim=1
+    )
+    return Heard(signals, labels, labels, ["one", "two", "three", "four"][:count], ["a sentence"], labels[:, :1])

@@ -1,0 +1,221 @@
+"""The second stage of training: the text tower alone, more words, the signal tower as it is.
+
+    python -m training.speak --data PTBXL --weights IN.npz --out OUT.npz [--refit] [--leave-out 0.15]
+
+The signal tower's embeddings are computed once, of every record as it is and in augmented views, so that thousands of steps take
+minutes. Three losses: the sigmoid loss of the first stage, with sentences of the reports for whole reports; every phrase nearest
+to its own finding's prompt, as it is judged; and "FINDING" against "no FINDING", with and without the finding weighing the same,
+since a rare finding would otherwise be denied of every record. With ``--leave-out`` a share of the phrases is kept from training,
+and how many of them are placed with their finding is printed: what the choices of this stage were made by, beside fold 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ecgcam.models.families.mini import build
+from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
+from training.export import training_texts, write_weights
+from training.figures import read_weights
+from training.train import EACH, FS, NEGATIONS, NOT_NORMAL, SAMPLES, TEMPLATES, TwoTowers, augment, misspell, pair_loss
+
+STEPS, RATE = 2000, 1e-2
+VIEWS, RECORDS, SENTENCES = 4, 384, 48
+# The weight of each loss beside the first, and how sharply a phrase is placed.
+PLACING, DENYING, STAYING, SHARPNESS = 1.0, 1.0, 10.0, 12.0
+
+
+def sentences_of(report: str) -> list[str]:
+    """Return the sentences of a report, which are set apart by several blanks or a full stop."""
+    return [part.strip() for part in re.split(r"\s{2,}|\.\s", report) if part.strip()]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the text tower is trained against: embeddings (N, D) of the views, and what is said of each (NaN: not known)."""
+
+    signals: Tensor
+    labels: Tensor
+    statements: Tensor
+    statement_texts: list[str]
+    sentences: list[str]
+    holds: Tensor
+
+
+@torch.no_grad()
+def listen(
+    network: nn.Module, data: PtbXl, folds: set[int], simulated: tuple[np.ndarray, np.ndarray], seed: int
+) -> Heard:
+    """Embed the records of the folds, and the simulated ones, once as they are and `VIEWS` times augmented."""
+    rng = np.random.default_rng([seed, 2])
+    rows = np.flatnonzero(np.isin(data.folds, list(folds)))
+    windows = np.concatenate([data.windows[rows].astype("f4"), simulated[0].astype("f4")])
+    unlabelled = np.full((len(simulated[0]), data.statements.shape[1]), np.nan, np.float32)
+    said = [frozenset(sentences_of(data.reports[i])) for i in rows]
+    sentences = sorted(frozenset().union(*said))
+    holds = np.full((len(windows), len(sentences)), np.nan, np.float32)
+    holds[: len(rows)] = [[float(sentence in one) for sentence in sentences] for one in said]
+    network.eval()
+    views = []
+    for view in range(VIEWS + 1):
+        for i in range(0, len(windows), 64):
+            x = torch.from_numpy(windows[i : i + 64])
+            views.append(nn.functional.normalize(network(augment(x, rng) if view else x), dim=1))
+    repeat = VIEWS + 1
+    return Heard(
+        torch.cat(views),
+        torch.from_numpy(np.tile(np.concatenate([data.labels[rows], simulated[1]]), (repeat, 1))),
+        torch.from_numpy(np.tile(np.concatenate([data.statements[rows], unlabelled]), (repeat, 1))),
+        data.statement_texts, sentences, torch.from_numpy(np.tile(holds, (repeat, 1))),
+    )  # fmt: skip
+
+
+def shortened(text: str, rng: np.random.Generator) -> str:
+    """Return a phrase of four words or more without one of them, at times."""
+    words = text.split(" ")
+    if len(words) < 4 or rng.random() > 0.2:
+        return text
+    del words[int(rng.integers(len(words)))]
+    return " ".join(words)
+
+
+class Speaking:
+    """The text tower's training; one `step` at a time."""
+
+    def __init__(self, towers: TwoTowers, heard: Heard, findings: list[Finding], steps: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.rng = np.random.default_rng([seed, 3])
+        self.towers, self.heard, self.findings = towers, heard, findings
+        # Records with a rare finding are drawn more often, so that every batch has some of most findings.
+        positives = torch.nansum(heard.labels == 1, dim=0).clamp(min=1)
+        rarity = (len(heard.labels) / positives).sqrt().clamp(1, 8)
+        weights = torch.where(heard.labels == 1, rarity, 1.0).amax(dim=1).double()
+        self.drawn = (weights / weights.sum()).numpy()
+        with torch.no_grad():
+            towers.text.eval()
+            self.first = nn.functional.normalize(towers.text([finding.prompt for finding in findings]), dim=1)
+        parameters = [*towers.text.parameters(), towers.log_scale, towers.bias]
+        self.optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.02)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, RATE, total_steps=steps, pct_start=0.1)
+
+    def step(self) -> float:
+        """One batch; return its loss."""
+        self.towers.text.train()
+        rows = torch.from_numpy(self.rng.choice(len(self.heard.signals), RECORDS, p=self.drawn))
+        signals, labels = self.heard.signals[rows], self.heard.labels[rows]
+        count = len(self.findings)
+        prompts = [finding.prompt for finding in self.findings]
+        phrases = [self._phrase(finding) for _ in range(3) for finding in self.findings]
+        denied = [self._denied(finding) for finding in self.findings]
+        statements = self.rng.permutation(len(self.heard.statement_texts))[:16]
+        sentences = self.rng.permutation(len(self.heard.sentences))[:SENTENCES]
+        embedded = self.towers.text(
+            [*prompts, *phrases, *(no for _, no in denied), *(yes for yes, _ in denied),
+             *(self.heard.statement_texts[i] for i in statements), *(self.heard.sentences[i] for i in sentences)]
+        )  # fmt: skip
+        targets = torch.cat(
+            [labels, labels, labels, labels, 1 - labels, labels, self.heard.statements[rows][:, statements],
+             self.heard.holds[rows][:, sentences]], dim=1,
+        )  # fmt: skip
+        logits = self.towers.logits(signals, embedded)
+        texts = nn.functional.normalize(embedded, dim=1)
+        near = SHARPNESS * texts[count : 4 * count] @ texts[:count].T
+        placing = nn.functional.cross_entropy(near, torch.arange(count).repeat(3))
+        gap = logits[:, 5 * count : 6 * count] - logits[:, 4 * count : 5 * count]
+        staying = 1 - (texts[:count] * self.first).sum(1).mean()
+        loss = pair_loss(logits, targets) + STAYING * staying + PLACING * placing + DENYING * balanced_loss(gap, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.towers.text.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        return loss.item()
+
+    def _phrase(self, finding: Finding) -> str:
+        text = str(self.rng.choice(finding.phrases))
+        text = str(self.rng.choice(TEMPLATES)).format(shortened(text, self.rng))
+        return misspell(text, self.rng) if self.rng.random() < 0.25 else text
+
+    def _denied(self, finding: Finding) -> tuple[str, str]:
+        text = finding.prompt if self.rng.random() < 0.5 else str(self.rng.choice(finding.phrases))
+        templates = NOT_NORMAL if finding.name == "normal" else NEGATIONS
+        return text, str(self.rng.choice(templates)).format(text)
+
+
+def balanced_loss(gap: Tensor, labels: Tensor) -> Tensor:
+    """Logistic loss of (B, F) gaps between a finding and its denial, records with and without it weighing the same."""
+    targets = labels.nan_to_num(0)
+    loss = nn.functional.binary_cross_entropy_with_logits(gap, targets, reduction="none")
+    sides = []
+    for side in (labels == 1, labels == 0):
+        held = side.sum(0)
+        sides.append((loss * side).sum(0)[held > 0] / held[held > 0])
+    return torch.cat(sides).mean()
+
+
+def kept_apart(findings: list[Finding], share: float, seed: int) -> tuple[list[Finding], list[tuple[str, str]]]:
+    """Return the findings without a share of their phrases, and those (finding, phrase)."""
+    rng = np.random.default_rng([seed, 4])
+    kept, apart = [], []
+    for finding in findings:
+        out = rng.random(len(finding.phrases)) < share
+        apart += [(finding.name, phrase) for phrase, gone in zip(finding.phrases, out, strict=True) if gone]
+        kept.append(
+            replace(finding, phrases=tuple(p for p, gone in zip(finding.phrases, out, strict=True) if not gone))
+        )
+    return kept, apart
+
+
+@torch.no_grad()
+def placed_share(towers: TwoTowers, findings: list[Finding], apart: list[tuple[str, str]]) -> float:
+    """The share of phrases whose nearest prompt is their finding's."""
+    towers.text.eval()
+    texts = nn.functional.normalize(towers.text([f.prompt for f in findings] + [phrase for _, phrase in apart]), dim=1)
+    nearest = (texts[len(findings) :] @ texts[: len(findings)].T).argmax(dim=1)
+    return float(np.mean([findings[int(i)].name == name for i, (name, _) in zip(nearest, apart, strict=True)]))
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="what training.export wrote of the first stage")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--refit", action="store_true", help="folds 1-8, as the first stage's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--leave-out", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    findings = load_findings()
+    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    network = build()
+    network.load_state_dict(read_weights(args.weights))
+    towers = TwoTowers()
+    towers.signal, towers.text = network.signal, network.text
+    folds = set(range(1, 9)) if args.refit else set(range(1, 8))
+    heard = listen(towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), args.seed)
+    kept, apart = kept_apart(findings, args.leave_out, args.seed)
+    speaking = Speaking(towers, heard, kept, args.steps, args.seed)
+    for step in range(1, args.steps + 1):
+        loss = speaking.step()
+        if step % 200 == 0:
+            print(
+                f"step {step}: loss {loss:.3f}"
+                + (f", placed {placed_share(towers, findings, apart):.3f}" if apart else "")
+            )
+    network.text.learn_words(training_texts(data, kept))
+    network.eval()
+    write_weights(network, args.out)
+
+
+if __name__ == "__main__":
+    main()
