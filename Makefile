@@ -13,6 +13,7 @@ DATA   ?= .cache/recordings/ptbxl
 LUDB   ?= .cache/recordings/ludb
 RUN    ?= runs
 SEEDS  ?= 0
+SHIPPED ?= 1
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -59,16 +60,16 @@ $(VENV)/.installed-browser: $(VENV)/.installed-dev
 
 # SEEDS="0 1 2" for all three; a run that was interrupted goes on.
 train: $(VENV)/.installed
-	for seed in $(SEEDS); do \
-	  $(BIN)/python -m training.train --data $(DATA) --out $(RUN)/select-$$seed --seed $$seed && \
-	  $(BIN)/python -m training.train --data $(DATA) --out $(RUN)/refit-$$seed --seed $$seed --refit || exit 1; \
-	  for run in select refit; do \
-	    $(BIN)/python -m training.export --data $(DATA) --run $(RUN)/$$run-$$seed/last.pt --out training/weights/$$run-$$seed.npz || exit 1; \
-	  done; \
-	done
+	for seed in $(SEEDS); do for run in select refit; do \
+	  flag=$$(test $$run = refit && echo --refit || true); \
+	  $(BIN)/python -m training.train --data $(DATA) --out $(RUN)/$$run-$$seed --seed $$seed $$flag && \
+	  $(BIN)/python -m training.export --data $(DATA) --run $(RUN)/$$run-$$seed/last.pt --out $(RUN)/$$run-$$seed/first.npz && \
+	  $(BIN)/python -m training.speak --data $(DATA) --weights $(RUN)/$$run-$$seed/first.npz --seed $$seed $$flag \
+	    --out training/weights/$$run-$$seed.npz || exit 1; \
+	done; done
 	$(BIN)/python -m training.train --data $(DATA) --out $(RUN)/yardstick-0 --refit --supervised
 	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/yardstick-0/last.pt --out training/weights/yardstick-0.npz
-	$(BIN)/python -m training.export --data $(DATA) --run $(RUN)/refit-0/last.pt
+	cp training/weights/refit-$(SHIPPED).npz src/ecgcam/models/weights/mini.npz
 
 # What docs/evidence.md says of mini: tables and benchmarks/results/.
 evidence: $(VENV)/.installed-dev

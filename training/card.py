@@ -25,7 +25,8 @@ from training.train import FIGURES, FS, ROOT, SAMPLES
 from training.words import german_sentences, held_out, shares
 
 TEMPLATE = ROOT / "training/card.md"
-YARDSTICK = ROOT / "training/weights/yardstick-0.npz"
+WEIGHTS = ROOT / "training/weights"
+YARDSTICK = WEIGHTS / "yardstick-0.npz"
 # Atrial fibrillation among records of these rates only, so that rate does not give it away.
 USUAL_RATES = (60.0, 110.0)
 
@@ -106,6 +107,26 @@ def ludb_table(model: EcgTextModel, folder: Path, findings: list[Finding]) -> st
     return "\n".join(lines)
 
 
+def seeds_table(data: PtbXl, findings: list[Finding]) -> str:
+    """Fold 8 by the weights of each seed that were trained on folds 1-7: what the seed was chosen by."""
+    rows = data.folds == 8
+    windows, labels = data.windows[rows], data.labels[rows]
+    common = [i for i in range(len(findings)) if (labels[:, i] == 1).sum() >= ENOUGH]
+    five = [i for i, finding in enumerate(findings) if finding.name in FIGURES]
+    lines = []
+    for path in sorted(WEIGHTS.glob("select-*.npz")):
+        model = load_model("mini", checkpoint=path, device="cpu")
+        scores = measure.scores_of(model, windows, [finding.prompt for finding in findings])
+        denied = measure.negation(model, findings, windows, labels)
+        accuracy = np.mean([one.accuracy for one in denied if one.positives >= ENOUGH])
+        seed = path.stem.removeprefix("select-")
+        lines.append(
+            f"| {seed} | {measure.macro(labels[:, common], scores[:, common]):.3f} "
+            f"| {measure.macro(labels[:, five], scores[:, five]):.3f} | {accuracy:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[str, str]:
     """The card's figures, as Markdown, by the names of its place holders."""
     model = load_model("mini", device="cpu")
@@ -119,6 +140,7 @@ def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[
     far, limit = measure.far_shares(model, data.windows[data.folds <= 8], windows)
     signal_tower: nn.Module = model.network.get_submodule("signal")
     return {
+        "seeds": seeds_table(data, findings),
         "fold": str(fold),
         "records": str(int(rows.sum())),
         "findings": by_finding(data, rows, findings, ours, theirs),
