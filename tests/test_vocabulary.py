@@ -29,7 +29,7 @@ def test_no_phrase_means_two_findings() -> None:
 
 
 def test_other_words_leave_the_prompt_and_repeats_out() -> None:
-    row = dict.fromkeys(KINDS, ["b", "a"]) | {"prompt": "a", "statement": "c"}
+    row = {kind: ["b", "a"] for kind in KINDS} | {"prompt": "a", "statement": "c"}
     assert other_words(row) == ["c", "b"]
 
 

@@ -19,7 +19,6 @@ from torch import nn
 from ecgcam.files import atomic
 from ecgcam.models.families.mini import build
 from training.data import Finding, PtbXl, load_findings, load_ptbxl
-from training.reference import SHIPPED, take_reference
 from training.train import FS, NEGATIONS, NOT_NORMAL, ROOT, SAMPLES, TEMPLATES, Yardstick
 
 
@@ -67,8 +66,6 @@ def main() -> None:
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
     export(args.run, args.out, training_texts(data, findings))
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
-    if args.out.resolve() == SHIPPED:
-        take_reference(args.out, data)
 
 
 if __name__ == "__main__":
