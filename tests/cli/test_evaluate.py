@@ -58,9 +58,8 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
     for seed in range(8):
         write(simulate("normal", seed), tmp_path)
     code = (
-        "import resource, sys; from ecgcam.cli.app import app\n"
-        "try: app(sys.argv[1:])\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
+        "import resource, sys; from ecgcam.cli.app import run\n"
+        "assert run(sys.argv[1:]) == 0\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
     stems = sorted(tmp_path.glob("*.dat"))
