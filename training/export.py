@@ -1,10 +1,10 @@
-"""A training run's weights -> the file that ships.
+"""A training run's weights -> a file as it ships.
 
-    python -m training.export --run RUN/last.pt --out src/ecgcam/models/weights/mini.npz
+    python -m training.export --data PTBXL --run RUN/last.pt --out RUN/first.npz
 
 Half precision, NumPy arrays only: nothing in the file can run, and it is half the size. The words of the training texts go in
-too, so that a prompt of unknown words can be told; with the file that ships, the statistics of training/reference.py are taken
-anew. Figures are always taken from the exported file.
+too, so that a prompt of unknown words can be told. What ships has gone through training/speak.py too, and has the statistics of
+training/reference.py beside it. Figures are always taken from the exported file.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="PTB-XL, for the words of its reports")
-    parser.add_argument("--out", type=Path, default=SHIPPED)
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     findings = load_findings()
     data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
