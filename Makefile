@@ -18,7 +18,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean
+.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -87,6 +87,9 @@ model-report: $(VENV)/.installed
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -W ignore -m benchmarks.bench
 	$(BIN)/python -m benchmarks.tables
+
+soak: $(VENV)/.installed-dev
+	ECGCAM_SOAK=2000 $(BIN)/pytest -q -s tests/test_soak.py
 
 methods: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.every_method

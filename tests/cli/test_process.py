@@ -108,6 +108,17 @@ def test_closed_streams_are_no_error() -> None:
     assert got.returncode == 0
 
 
+def test_a_list_on_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+    command = '"$0" -c "from ecgcam.cli import main; main()" explain - --text af <&-'
+    got = subprocess.run(
+        ["sh", "-c", command, sys.executable], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (got.returncode, got.stdout) == (2, "")
+    assert got.stderr.startswith("ecgcam: no recording named")
+    assert got.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_text_that_stdout_cannot_hold_is_escaped() -> None:
     """As under LANG=C with UTF-8 mode off: results must not end in a traceback."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}

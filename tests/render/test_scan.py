@@ -174,3 +174,12 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
     with pytest.raises(EcgcamError, match=r"no such kind of picture; choose from \.png"):
         save_scan(sheet(), tmp_path / "a.bmp")
     assert (configs() / "boxes/two-column.toml").is_file()
+
+
+def test_a_thumbnail_is_no_page(tmp_path: Path) -> None:
+    """Its words would be smaller than a font can be drawn."""
+    Image.new("RGB", (299, 400)).save(tmp_path / "small.png")
+    with pytest.raises(
+        EcgcamError, match=r"small.png: 299 by 400 pixels hold no readable page; scan it with 300 by 200"
+    ):
+        read_scan(tmp_path / "small.png")

@@ -73,6 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(code)
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an exception came of Ctrl-C: a zip file that is left in the middle of a write raises another one over it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _of_typer(error: BaseException) -> bool:
     """Whether an exception was raised in Typer's own code."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
@@ -98,9 +105,13 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return 1
     except OSError as error:
-        # Typer's own words, such as --help, to a full disk. Files are written where their errors are told by name; what was
-        # not is a fault of ecgcam's, and must not pass for one of stdout's.
-        if error.filename is not None or not _of_typer(error):
+        if error.filename is not None:  # such as a path too long even to ask whether it is there
+            if "--debug" in arguments:
+                traceback.print_exc()
+            complain(f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); check the path")
+            return 2
+        # Typer's own words, such as --help, to a full disk. What else has no name must not pass for that.
+        if not _of_typer(error):
             raise
         drop_stdout()
         complain(str(StdoutError(error)))
@@ -113,6 +124,10 @@ def run(arguments: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)  # those of a command know which
         complain(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'ecgcam'} --help)")
         return 2
+    except Exception as error:
+        if not _interrupted(error):
+            raise
+        code = INTERRUPTED
     if code == INTERRUPTED:
         complain("interrupted; what was written is whole")
     return code if isinstance(code, int) else 0

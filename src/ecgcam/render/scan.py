@@ -20,6 +20,8 @@ from ecgcam.render.colour import NEGATIVE, POSITIVE, Colours, average_between, c
 from ecgcam.render.fonts import place
 
 _HALF = 0.5  # the colour at the top of the scale
+# Pixels of the smallest page whose words can be drawn.
+_LEAST = (300, 200)
 _FOOTER = 0.05  # of the page's height, for the words below it
 _BLANK = 200  # what is brighter everywhere is a margin
 _KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pdf")
@@ -70,17 +72,22 @@ def read_scan(path: Path) -> Image.Image:
     Raises
     ------
     EcgcamError
-        If it is missing or no picture.
+        If it is missing, no picture, or too small for a page.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a page at 1200 dpi is large and no bomb
             with Image.open(path) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
+                scan = ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise EcgcamError(f"{path}: no such picture") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise EcgcamError(f"{path}: cannot be read as a picture; save the scan as PNG, JPEG or TIFF") from error
+    if scan.width < _LEAST[0] or scan.height < _LEAST[1]:
+        raise EcgcamError(
+            f"{path}: {scan.width} by {scan.height} pixels hold no readable page; scan it with {_LEAST[0]} by {_LEAST[1]} or more"
+        )
+    return scan
 
 
 def save_scan(picture: Image.Image, path: Path, dpi: tuple[float, float] | None = None) -> None:
