@@ -25,6 +25,7 @@ def call(*arguments: object) -> None:
 
 
 def take(source: Path, name: str) -> None:
+    """Copy a picture to its place."""
     shutil.copyfile(source, IMAGES / name)
 
 
