@@ -177,10 +177,12 @@ def judged(
     rng = np.random.default_rng([seed, 1])
     begins = rng.integers(EDGE, SAMPLES - EDGE - LENGTH, len(windows))
     marked = plant(windows.astype(np.float32), np.full(len(windows), LEAD), begins)
-    entries = []
+    entries, told = [], set[str]()
 
     def refused(trial: Trial, error: EcgcamError) -> None:
-        print(f"  {trial.method}: {error}", flush=True)
+        if trial.method not in told:
+            print(f"  {trial.method}: {error}", flush=True)
+        told.add(trial.method)
 
     for i, (signal, begin) in enumerate(zip(marked, begins, strict=True)):
         mask = np.zeros(signal.shape, bool)
