@@ -81,14 +81,3 @@ def test_tables_hold_what_the_lines_say(tmp_path: Path) -> None:
         "| paced (time) | grad-cam | stages.1 | 0.25 [nan, nan] | 0.30 | 0.10 | 0.25 [nan, nan] | 0.25 | 1 |"
         in reported(lines, CANDIDATES, [])
     )
-
-
-@pytest.mark.parametrize("finding", ["pvc", "lbbb"])
-def test_integrated_over_small_cells_lies_where_the_finding_is(
-    finding: str, mini: EcgTextModel, tmp_path: Path
-) -> None:
-    """docs/evidence.md in small: of five recordings."""
-    lines = Lines(tmp_path / "lines.jsonl", {})
-    judge_all(simulated(mini, 1001, 5, [finding]), CANDIDATES[1:], mini, lines, 0)
-    pointing = lines.values(CANDIDATES, finding, "pointing")
-    assert pointing[CANDIDATES[1]].mean() >= 0.8 > pointing[CANDIDATES[2]].mean()
