@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import os
 import tarfile
 import tempfile
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -229,19 +230,71 @@ def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[
     try:
         # Opened here, since np.load leaves a damaged archive open.
         with open_file(path) as file:
-            if file.read(6)[:2] not in {b"\x93N", b"PK"}:
-                raise EcgcamError(f"{path}: not {kind} (written by np.save or np.savez)")
+            size = file.seek(0, io.SEEK_END)
             file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
+            begin = file.read(2)
+            file.seek(0)
+            if begin == b"\x93N":
+                return _array(file, size)
+            if begin != b"PK":
+                raise EcgcamError(f"{path}: not {kind} (written by np.save or np.savez)")
+            with zipfile.ZipFile(file) as archive:
+                return _members_of(archive, largest_unpacked(size))
     except _DAMAGED as error:
         reason = one_line(error)
         if "pickle" in reason:  # NumPy's own message advises to switch the protection off
             reason = "it holds Python objects, which are never read; save plain numbers"
         raise EcgcamError(f"{path}: not {kind} ({reason})") from error
+
+
+def largest_unpacked(size: int) -> int:
+    """Return how much a compressed file of `size` bytes may become: recordings shrink to a third, and bombs to a thousandth."""
+    return max(64 << 20, 12 * size)
+
+
+def _members_of(archive: zipfile.ZipFile, most: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an archive by name."""
+    members = archive.infolist()
+    if sum(member.file_size for member in members) > most:
+        raise ValueError(f"it unpacks to more than {most >> 20} MB")
+    arrays = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        if name in arrays or name == member.filename:
+            raise ValueError(
+                f"its member {member.filename[:60]!r} is {'there twice' if name in arrays else 'no array'}"
+            )
+        with archive.open(member) as file:
+            arrays[name] = _array(file, member.file_size)
+    return arrays
+
+
+def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
+    """Read an array whose header promises no more than `size` bytes hold; no text in it that Python cannot have."""
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
+        version
+    )
+    if read_header is None:
+        raise ValueError(f"a NumPy format of version {'.'.join(map(str, version))}")
+    shape, by_columns, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    count = math.prod(shape)
+    if min(shape, default=0) < 0 or count * dtype.itemsize > size or (count and not dtype.itemsize and count > size):
+        raise ValueError(f"its header promises {dtype} {shape}, which {size} bytes cannot hold")
+    content = bytearray(count * dtype.itemsize)
+    view, filled = memoryview(content), 0
+    while filled < len(content) and (more := file.readinto(view[filled:])):  # type: ignore[attr-defined]
+        filled += more
+    if filled < len(content):
+        raise ValueError("it is cut off")
+    if dtype.kind == "U":
+        points = np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if ((points > 0x10FFFF) | (points >> 11 == 0x1B)).any():
+            raise ValueError("text that is not Unicode")
+    flat: npt.NDArray[Any] = np.frombuffer(content, dtype, count)
+    return flat.reshape(shape, order="F" if by_columns else "C")
 
 
 def one_line(error: BaseException) -> str:

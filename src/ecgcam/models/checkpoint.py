@@ -93,7 +93,17 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
         if held.startswith("numpy.") and not allow_numpy_scalars:
             mend = "NumPy's scalars alone are let in by --allow-numpy-scalars"
         raise EcgcamError(f"{path}: refused, it needs more than tensors (it holds {held}); {mend}") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         reason = one_line(error)
         if "weights_only" in reason:  # torch's advice to switch the protection off
             reason = "a format that older torch wrote; load it with that torch and save its state_dict"

@@ -20,6 +20,7 @@ from ecgcam.records.channels import DAMAGED, Channel, Length, names_for, rate_fo
 from ecgcam.records.dicom import read_dicom
 from ecgcam.records.doubts import doubts_about
 from ecgcam.records.edf import edf_length, read_edf
+from ecgcam.records.matlab import read_matlab
 from ecgcam.records.record import Record, canonical_name, possible_rate
 from ecgcam.records.xml_files import read_xml
 
@@ -28,6 +29,8 @@ _RATE_KEYS = ("fs", "sampling_rate", "frequency", "sfreq")
 _NAME_KEYS = ("leads", "lead_names", "sig_name")
 # Bits a sample takes in a data file, where a format has a fixed number of them.
 _BITS = {"8": 8, "80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+# As many values are read whatever the files' size; beyond, so many for each byte (compressed formats, gaps between segments).
+_ALWAYS_READ, _VALUES_PER_BYTE = 1 << 24, 4
 # More than any heart, drift or spike in millivolts; raw integers and microvolts are far beyond it.
 _LARGEST_MV = 100.0
 # Suffixes of files, beside WFDB, of which a stretch can be read.
@@ -60,7 +63,8 @@ def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[
         if path.is_dir():
             raise EcgcamError(f"{path}: is a folder, not a recording; name a file in it")
         reader = _reader(path)
-        record = reader(path, fs, None if lead_names is None else tuple(lead_names))
+        with np.errstate(all="ignore"):  # absurd gains and values end as infinity or NaN, which are missing
+            record = reader(path, fs, None if lead_names is None else tuple(lead_names))
     except OSError as error:  # a folder that may not be entered, a name that is too long
         raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
     return replace(record, notes=(*record.notes, *doubts_about(record)))
@@ -164,11 +168,12 @@ def read_stretch(
     if length is None:
         raise EcgcamError(f"{path}: not a recording that can be read in parts")
     try:
-        if path.suffix.lower() in _IN_PARTS:
-            record = read_edf(path, fs, names, (begin, end))
-        else:
-            first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
-            record = _read_wfdb(path, fs, names, (first, max(last, first), length.samples))
+        with np.errstate(all="ignore"):
+            if path.suffix.lower() in _IN_PARTS:
+                record = read_edf(path, fs, names, (begin, end))
+            else:
+                first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
+                record = _read_wfdb(path, fs, names, (first, max(last, first), length.samples))
     except OSError as error:
         raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
     return replace(record, notes=(*record.notes, *doubts_about(record)))
@@ -247,7 +252,10 @@ def _check_header(header: Path, head: Any) -> None:
     if head.sig_len == 0:
         raise EcgcamError(f"{header}: the recording is empty, 0 samples; there is nothing to explain")
     if hasattr(head, "seg_name"):
-        return  # a multi-segment header; its segments have headers of their own
+        # A multi-segment header; its segments have headers of their own. Gaps among them take memory, too.
+        parts = {header.parent / f"{name}.{suffix}" for name in head.seg_name for suffix in ("dat", "mat")}
+        _check_claim(header, head, sum(part.stat().st_size for part in parts if part.is_file()))
+        return
     if not head.n_sig or not head.file_name:
         raise EcgcamError(f"{header}: the header describes no signal; there is nothing to explain")
     if len(head.file_name) != head.n_sig:
@@ -270,6 +278,15 @@ def _check_header(header: Path, head: Any) -> None:
                 raise EcgcamError(
                     f"{data}: truncated, {size} bytes where its header promises {need}; copy the file again"
                 )
+        else:
+            _check_claim(header, head, size)
+
+
+def _check_claim(header: Path, head: Any, held: int) -> None:
+    """Refuse a header that promises far more samples than its files' bytes can hold; gaps and compression are allowed for."""
+    promised = (head.sig_len or 0) * (head.n_sig or 0)
+    if promised > max(_ALWAYS_READ, _VALUES_PER_BYTE * held):
+        raise EcgcamError(f"{header}: promises {promised} values, and its files hold {held} bytes; copy them again")
 
 
 def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
@@ -281,14 +298,7 @@ def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None
 
 
 def _read_mat(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        contents = loadmat(str(path), appendmat=False)
-    except (*_DAMAGED, MatReadError) as error:
-        raise EcgcamError(f"{path}: not a readable MATLAB file before version 7.3 ({one_line(error)})") from error
-    arrays = {k: v for k, v in contents.items() if not k.startswith("__") and isinstance(v, np.ndarray)}
+    arrays = {name: array for name, array in read_matlab(path).items() if not name.startswith("__")}
     return _from_container(path, arrays, fs, lead_names)
 
 
@@ -296,7 +306,10 @@ def _from_container(
     path: Path, contents: Mapping[str, npt.NDArray[Any]], fs: float | None, lead_names: tuple[str, ...] | None
 ) -> Record:
     """Pick the recording of several arrays, with the rate and the names that lie beside it."""
-    contents = {key.lower(): value for key, value in contents.items()}
+    lowered = {key.lower(): value for key, value in contents.items()}
+    if len(lowered) < len(contents):
+        raise EcgcamError(f"{path}: two of its arrays ({', '.join(contents)}) differ by case alone; keep one of them")
+    contents = lowered
     array = _pick(path, contents)
     rate = next((_number(path, key, contents[key]) for key in _RATE_KEYS if key in contents), None)
     stated = next((_strings(contents[key]) for key in _NAME_KEYS if key in contents), None)
@@ -350,7 +363,7 @@ def _from_array(path: Path, array: npt.NDArray[Any], fs: float | None, names: tu
     if fs is None:
         raise EcgcamError(f"{path}: an array carries no sampling rate; give it with --fs, in Hz")
     channels_first = array if fits[0] == 0 else array.T
-    record = Record.from_channels(record_name(path), channels_first.astype(np.float64), fs, names, source=str(path))
+    record = Record.from_channels(record_name(path), channels_first, fs, names, source=str(path))
     largest = float(np.nanmax(np.abs(record.signal)))
     if largest > _LARGEST_MV:
         # Integers of a recorder or microvolts make a plausible map all the same, where the model normalises.

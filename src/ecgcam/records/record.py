@@ -35,6 +35,8 @@ _BY_KEY = {name.lower(): name for name in CANONICAL_LEADS} | {
 _PREFIX = re.compile(r"^(?:(?:mdc|ecg|ekg|lead)(?:[\s_:]+|-))+")
 # No recorder of the surface ECG is slower or faster; a rate beyond these is a slip (kHz for Hz, a missing point).
 _SLOWEST, _FASTEST = 10.0, 100_000.0
+# Larger values (mV), infinity among them, are no voltages in any unit, and are missing; their squares fit single precision.
+_NO_VOLTAGE = 1e15
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +136,9 @@ class Record:
                     f"{source}: lead {lead} occurs twice; keep one of them, or name the channels with --lead-names"
                 )
             else:
-                with np.errstate(over="ignore"):  # too large for float32 is no voltage: marked as missing like infinity
+                with np.errstate(over="ignore", invalid="ignore"):
                     row = channel.astype(np.float32)
-                row[~np.isfinite(row)] = np.nan
+                    row[~(np.abs(row) < _NO_VOLTAGE)] = np.nan
                 rows[lead] = row
         if not rows:
             raise EcgcamError(
