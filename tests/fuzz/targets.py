@@ -90,7 +90,7 @@ def wfdb_record(
 
 FORMATS = ("16", "24", "32", "80", "508", "516", "524")
 # Formats that wfdb reads and does not write: any bytes are samples.
-READ_ALONE = ("8", "212", "61", "160", "310", "311")
+READ_ALONE = ("8", "212", "160", "310", "311")
 
 
 @cache

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +121,27 @@ def test_npz_weights_are_the_same(state: State, tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **{key: value.numpy() for key, value in state.items()})
     loaded = read_state(tmp_path / "w.npz")
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_parts_that_lie_on_one_another_are_refused_unread(tmp_path: Path) -> None:
+    """A directory of many names for one stretch of a small file would become as many times its size."""
+    path = saved({"w": torch.zeros(1000)}, tmp_path / "c.pt")
+    with zipfile.ZipFile(path, "a") as archive:
+        data = next(part for part in archive.infolist() if part.file_size == 4000)
+        for i in range(50):
+            again = copy.copy(data)
+            again.filename = f"{data.filename}{i}"
+            archive.filelist.append(again)
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(EcgcamError, match="its parts are larger than the file"):
+        read_state(path)
+
+
+def test_a_broken_reference_in_an_older_file_is_one_line(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(3)}, tmp_path / "c.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "c.pt").read_bytes()
+    keys = re.findall(rb"\d{12,}", content)
+    assert keys
+    (tmp_path / "c.pt").write_bytes(content[::-1].replace(keys[-1][::-1], b"7" * len(keys[-1]), 1)[::-1])
+    with pytest.raises(EcgcamError, match="not a readable torch checkpoint"):
+        read_state(tmp_path / "c.pt")

@@ -377,3 +377,40 @@ def test_reading_leaves_the_files_alone(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     read_record(header)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# What fuzzing found
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("rec/2 1 500 99999999999\nsa 99999999998\nsa 1\n", "promises 99999999999 values, and its files hold 8 bytes"),
+        ("rec/1 1 500 4\n~ 4\n", "cannot be read"),
+    ],
+)
+def test_segments_that_promise_too_much_or_nothing(tmp_path: Path, lines: str, says: str) -> None:
+    wfdb(tmp_path, [[1, 2, 3, 4]], ["I"], name="sa")
+    (tmp_path / "rec.hea").write_text(lines)
+    assert says in refused(tmp_path / "rec.hea")
+
+
+def test_a_compressed_format_that_promises_too_much(tmp_path: Path) -> None:
+    (tmp_path / "rec.hea").write_text("rec 1 500 99999999999\nrec.dat 516 200 16 0 0 0 0 I\n")
+    (tmp_path / "rec.dat").write_bytes(b"fLaC" + bytes(60))
+    assert "promises 99999999999 values, and its files hold 64 bytes" in refused(tmp_path / "rec.hea")
+
+
+def test_values_that_no_voltage_has_are_missing(tmp_path: Path) -> None:
+    signal = np.random.default_rng(0).normal(size=(1, 900)).astype(np.float32)
+    signal[0, :3] = [3e38, -3e38, np.inf]
+    np.save(tmp_path / "rec.npy", signal)
+    got = read_record(tmp_path / "rec.npy", fs=500, lead_names=["I"])
+    assert np.isnan(got.signal[0, :3]).all()
+    assert np.isfinite(take_window(got, 250, 450).signal).all()
+
+
+def test_absurd_gains_are_read_without_a_warning_of_numpy(tmp_path: Path) -> None:
+    path = wfdb(tmp_path, [[30000, 5, -30000, 7]], ["I"], gains="1e-305/mV")
+    with pytest.raises(EcgcamError, match=r"every sample is missing"):
+        read_record(path)

@@ -120,13 +120,16 @@ def _refuse_other_files(path: Path) -> None:
     if begin == b"PK":
         try:
             with zipfile.ZipFile(path) as archive:
-                packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+                parts = archive.infolist()
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             raise EcgcamError(f"{path}: cut off or damaged ({one_line(error)}); copy or download it again") from error
+        packed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
         if packed:
             raise EcgcamError(
                 f"{path}: not a torch checkpoint, {packed[0]} is compressed in it; save it again with torch.save"
             )
+        if sum(part.file_size for part in parts) > path.stat().st_size:  # parts that lie on one another
+            raise EcgcamError(f"{path}: not a torch checkpoint, its parts are larger than the file; download it again")
     elif begin[:1] != b"\x80":
         raise EcgcamError(
             f"{path}: not a torch checkpoint (neither a zip archive nor a pickle); give the file of the weights"

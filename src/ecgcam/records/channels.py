@@ -60,7 +60,7 @@ def record_from(
         scale = millivolts(channel.unit)
         if scale is None and canonical_name(given) is not None:
             raise EcgcamError(
-                f"{path}: lead {given} has the unit {channel.unit!r}, which is not a voltage; mend the header"
+                f"{path}: lead {given[:40]} has the unit {channel.unit[:20]!r}, which is not a voltage; mend the header"
             )
         if scale is None:
             foreign.append(f"{given} ({channel.unit})")

@@ -205,17 +205,17 @@ def _read_wfdb(
         record = wfdb.rdrecord(stem, physical=segments, smooth_frames=segments, **part)
         checksums = [] if segments or stretch is not None else record.calc_checksum(expanded=True)
         signals = record.p_signal.T if segments else record.dac(expanded=True)
+        per_frame = [1] * len(signals) if segments else [int(count or 1) for count in record.samps_per_frame]
+        if stretch is not None and not partly:
+            signals = [row[stretch[0] * k : stretch[1] * k] for row, k in zip(signals, per_frame, strict=True)]
+        channels = [
+            Channel(name or "", unit, float(record.fs) * k, row)
+            for name, unit, k, row in zip(record.sig_name, record.units, per_frame, signals, strict=True)
+        ]
     except _DAMAGED as error:
         raise EcgcamError(
             f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
         ) from error
-    per_frame = [1] * len(signals) if segments else [int(count or 1) for count in record.samps_per_frame]
-    if stretch is not None and not partly:
-        signals = [row[stretch[0] * k : stretch[1] * k] for row, k in zip(signals, per_frame, strict=True)]
-    channels = [
-        Channel(name or "", unit, float(record.fs) * k, row)
-        for name, unit, k, row in zip(record.sig_name, record.units, per_frame, signals, strict=True)
-    ]
     result = record_from(path, header.stem, channels, fs, lead_names, state_units=False)
     names = names_for(path, [channel.name for channel in channels], lead_names)
     notes = []

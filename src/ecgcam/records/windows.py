@@ -144,6 +144,8 @@ def window_starts(record: Record, seconds: float, hop: float | None = None, star
 
 def at_rate(samples: npt.NDArray[np.floating], fs: float, new: float, wanted: int) -> FloatArray:
     """Return a channel (N,) of `fs` Hz at `new` Hz, (`wanted`,); missing where no known sample stands for it."""
+    if not len(samples) or wanted < 1:
+        return np.full(max(wanted, 0), np.nan, np.float32)
     part = Record("", samples[None].astype(np.float32), fs, ("I",))
     signal, real = _resample_slice(part, _ratio(new, fs), 0, wanted)
     signal[~real] = np.nan
