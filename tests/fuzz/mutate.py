@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -134,7 +135,8 @@ def in_zip(data: bytes, random: Random, others: Sequence[bytes]) -> bytes:
         return data
     struck = random.randrange(len(members))
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
+    with zipfile.ZipFile(written, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of names that are there twice, which is meant
         for i, (part, content) in enumerate(members):
             name, packed = part.filename, part.compress_type
             if i == struck:

@@ -12,6 +12,7 @@ from tests.records.by_hand import INVALID, wfdb
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.records.windows import at_rate
 
 RAMP = np.arange(12)[:, None] + np.arange(40) / 100  # lead n starts at n mV
 
@@ -414,3 +415,8 @@ def test_absurd_gains_are_read_without_a_warning_of_numpy(tmp_path: Path) -> Non
     path = wfdb(tmp_path, [[30000, 5, -30000, 7]], ["I"], gains="1e-305/mV")
     with pytest.raises(EcgcamError, match=r"every sample is missing"):
         read_record(path)
+
+
+def test_a_channel_without_samples_has_none_at_another_rate() -> None:
+    assert np.isnan(at_rate(np.zeros(0), 500, 250, 3)).all()
+    assert at_rate(np.zeros(5), 500, 250, 0).shape == (0,)
