@@ -10,6 +10,7 @@ import os
 import tarfile
 import tempfile
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -277,7 +278,9 @@ def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     )
     if read_header is None:
         raise ValueError(f"a NumPy format of version {'.'.join(map(str, version))}")
-    shape, by_columns, dtype = read_header(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of files that Python 2 wrote
+        shape, by_columns, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("pickled objects")
     count = math.prod(shape)

@@ -145,3 +145,10 @@ def test_a_broken_reference_in_an_older_file_is_one_line(tmp_path: Path) -> None
     (tmp_path / "c.pt").write_bytes(content[::-1].replace(keys[-1][::-1], b"7" * len(keys[-1]), 1)[::-1])
     with pytest.raises(EcgcamError, match="not a readable torch checkpoint"):
         read_state(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("end", [b"X\x10\x00", b"M\x01"])
+def test_a_pickle_that_ends_in_a_number_is_one_line(tmp_path: Path, end: bytes) -> None:
+    (tmp_path / "c.pt").write_bytes(b"\x80\x02" + end)
+    with pytest.raises(EcgcamError, match=r"c\.pt: not a "):
+        read_state(tmp_path / "c.pt")

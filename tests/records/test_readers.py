@@ -402,6 +402,12 @@ def test_a_compressed_format_that_promises_too_much(tmp_path: Path) -> None:
     assert "promises 99999999999 values, and its files hold 64 bytes" in refused(tmp_path / "rec.hea")
 
 
+def test_a_skew_that_promises_too_much(tmp_path: Path) -> None:
+    (tmp_path / "rec.hea").write_text("rec 1 500 4\nrec.dat 16:99999999999 200 16 0 0 0 0 I\n")
+    (tmp_path / "rec.dat").write_bytes(bytes(8))
+    assert "promises 100000000003 values, and its files hold 8 bytes" in refused(tmp_path / "rec.hea")
+
+
 def test_values_that_no_voltage_has_are_missing(tmp_path: Path) -> None:
     signal = np.random.default_rng(0).normal(size=(1, 900)).astype(np.float32)
     signal[0, :3] = [3e38, -3e38, np.inf]

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import pickletools
 import re
+import struct
 import warnings
 import zipfile
 from itertools import islice
@@ -103,6 +104,8 @@ def _read_torch(path: Path, allow_numpy_scalars: bool) -> Any:
         TypeError,
         AttributeError,
         AssertionError,
+        MemoryError,
+        struct.error,
     ) as error:
         reason = one_line(error)
         if "weights_only" in reason:  # torch's advice to switch the protection off

@@ -278,13 +278,14 @@ def _check_header(header: Path, head: Any) -> None:
                 raise EcgcamError(
                     f"{data}: truncated, {size} bytes where its header promises {need}; copy the file again"
                 )
-        else:
-            _check_claim(header, head, size)
+        _check_claim(header, head, size)
 
 
 def _check_claim(header: Path, head: Any, held: int) -> None:
     """Refuse a header that promises far more samples than its files' bytes can hold; gaps and compression are allowed for."""
-    promised = (head.sig_len or 0) * (head.n_sig or 0)
+    per_frame = sum(count or 1 for count in getattr(head, "samps_per_frame", None) or [1] * (head.n_sig or 0))
+    skew = max((late or 0 for late in getattr(head, "skew", None) or ()), default=0)
+    promised = ((head.sig_len or 0) + skew) * per_frame
     if promised > max(_ALWAYS_READ, _VALUES_PER_BYTE * held):
         raise EcgcamError(f"{header}: promises {promised} values, and its files hold {held} bytes; copy them again")
 
