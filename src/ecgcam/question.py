@@ -59,9 +59,26 @@ def ask(prompts: list[str], settings: Settings, method: Method, model: EcgTextMo
     if method.contrast and not settings.against:
         foils = _nearest_findings(prompts, texts, int(options["nearest"] or 0), model)
     if not any(foils):
-        return Question(prompts, texts, foils)
+        return _answerable(Question(prompts, texts, foils))
     embedded = torch.stack([torch.stack([_embed_foil(foil, model) for foil in given]).mean(dim=0) for given in foils])
-    return Question(prompts, texts, foils, embedded, float(options["gamma"] or 0) if method.contrast else 1.0)
+    return _answerable(
+        Question(prompts, texts, foils, embedded, float(options["gamma"] or 0) if method.contrast else 1.0)
+    )
+
+
+def _answerable(question: Question) -> Question:
+    """Raise `EcgcamError` if a score would be 0, or no number, whatever the recording: no map could say why."""
+    for prompt, foils, direction in zip(question.prompts, question.foils, question.directions, strict=True):
+        if not bool(direction.isfinite().all()):
+            raise EcgcamError(f"--text {prompt!r}: its embedding is not finite; check the checkpoint or the table")
+        if not bool(direction.any()):
+            why = (
+                "it is what --against takes off"
+                if foils
+                else "its embedding is zero; check the checkpoint or the table"
+            )
+            raise EcgcamError(f"--text {prompt!r}: its score is 0 whatever the recording, {why}")
+    return question
 
 
 def _embed_foil(foil: str, model: EcgTextModel) -> Tensor:
