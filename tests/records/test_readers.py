@@ -388,12 +388,22 @@ def test_reading_leaves_the_files_alone(tmp_path: Path) -> None:
     [
         ("rec/2 1 500 99999999999\nsa 99999999998\nsa 1\n", "promises 99999999999 values, and its files hold 8 bytes"),
         ("rec/1 1 500 4\n~ 4\n", "cannot be read"),
+        ("rec/4294967295 1 500 4\nsa 4\n", "promises 4294967295 segments and lists 1"),
+        ("rec/1 99999999999 500 4\nsa 4\n", "values, and its files hold 8 bytes"),
     ],
 )
 def test_segments_that_promise_too_much_or_nothing(tmp_path: Path, lines: str, says: str) -> None:
     wfdb(tmp_path, [[1, 2, 3, 4]], ["I"], name="sa")
     (tmp_path / "rec.hea").write_text(lines)
     assert says in refused(tmp_path / "rec.hea")
+
+
+def test_a_segment_whose_own_header_promises_too_much(tmp_path: Path) -> None:
+    wfdb(tmp_path, [[1, 2, 3, 4]], ["I"], name="sa")
+    (tmp_path / "rec.hea").write_text("rec/1 1 500 4\nsa 4\n")
+    (tmp_path / "sa.hea").write_text((tmp_path / "sa.hea").read_text().replace(" 4", " 99999999999", 1))
+    with pytest.raises(EcgcamError, match=r"sa\.hea: promises 99999999999 values"):
+        read_record(tmp_path / "rec.hea")
 
 
 def test_a_compressed_format_that_promises_too_much(tmp_path: Path) -> None:

@@ -253,8 +253,14 @@ def _check_header(header: Path, head: Any) -> None:
         raise EcgcamError(f"{header}: the recording is empty, 0 samples; there is nothing to explain")
     if hasattr(head, "seg_name"):
         # A multi-segment header; its segments have headers of their own. Gaps among them take memory, too.
+        if head.n_seg != len(head.seg_name):
+            raise EcgcamError(
+                f"{header}: promises {head.n_seg} segments and lists {len(head.seg_name)}; copy the header again"
+            )
         parts = {header.parent / f"{name}.{suffix}" for name in head.seg_name for suffix in ("dat", "mat")}
         _check_claim(header, head, sum(part.stat().st_size for part in parts if part.is_file()))
+        for name in dict.fromkeys(head.seg_name):
+            _check_segment(header.parent / f"{name}.hea")
         return
     if not head.n_sig or not head.file_name:
         raise EcgcamError(f"{header}: the header describes no signal; there is nothing to explain")
@@ -281,9 +287,25 @@ def _check_header(header: Path, head: Any) -> None:
         _check_claim(header, head, size)
 
 
+def _check_segment(header: Path) -> None:
+    """Refuse a segment whose own header promises far more than its files hold; gaps and layouts have no samples."""
+    import wfdb
+
+    if not header.is_file():
+        return
+    try:
+        head = wfdb.rdheader(str(header.with_suffix("")))
+    except _DAMAGED as error:
+        raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
+    if head.sig_len:
+        data = {header.parent / name for name in head.file_name or ()}
+        _check_claim(header, head, sum(file.stat().st_size for file in data if file.is_file()))
+
+
 def _check_claim(header: Path, head: Any, held: int) -> None:
     """Refuse a header that promises far more samples than its files' bytes can hold; gaps and compression are allowed for."""
-    per_frame = sum(count or 1 for count in getattr(head, "samps_per_frame", None) or [1] * (head.n_sig or 0))
+    counts = getattr(head, "samps_per_frame", None)
+    per_frame = sum(count or 1 for count in counts) if counts else head.n_sig or 0
     skew = max((late or 0 for late in getattr(head, "skew", None) or ()), default=0)
     promised = ((head.sig_len or 0) + skew) * per_frame
     if promised > max(_ALWAYS_READ, _VALUES_PER_BYTE * held):
