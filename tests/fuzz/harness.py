@@ -151,6 +151,8 @@ def _run(
     position: mmap.mmap, report: object,
 ) -> None:  # fmt: skip
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if "torch" in sys.modules:  # OpenMP's threads did not come along: a region of two would wait for them for ever
+        sys.modules["torch"].set_num_threads(1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     ceiling = pages * resource.getpagesize() + _CEILING
     resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))

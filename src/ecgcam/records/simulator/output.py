@@ -30,17 +30,12 @@ def write(simulation: Simulation, folder: Path) -> dict[str, str | None]:
     """
     folder = Path(folder)
     check_writable(folder)
-    with writing(folder, folder):
-        return _write_all(simulation, folder)
-
-
-def _write_all(simulation: Simulation, folder: Path) -> dict[str, str | None]:
     name = f"{simulation.finding}-{simulation.seed}"
     about = f"ecgcam simulate {simulation.finding} --seed {simulation.seed}"
     if simulation.wall is not None:
         about += f" --set wall={simulation.wall}"
     truth = folder / f"{name}-truth.npz"
-    with atomic(truth) as path:
+    with writing(truth), atomic(truth) as path:
         np.savez_compressed(
             path,
             mask=simulation.mask,
@@ -52,7 +47,8 @@ def _write_all(simulation: Simulation, folder: Path) -> dict[str, str | None]:
     twin = None
     if simulation.twin is not None:
         twin = _write_record(folder, f"{name}-twin", simulation.twin, simulation.fs, f"{about}: without the finding")
-    with atomic(folder / f"{name}.atr") as path:
+    beats = folder / f"{name}.atr"
+    with writing(beats), atomic(beats) as path:
         path.write_bytes(_annotation_bytes(simulation.beats, simulation.symbols))
     # The record comes last: who finds it finds the rest.
     record = _write_record(folder, name, simulation.signal, simulation.fs, about)
@@ -69,9 +65,10 @@ def _write_record(folder: Path, name: str, signal: FloatArray, fs: float, commen
         checksum = (int(row.sum(dtype=np.int64)) + 0x8000) % 0x10000 - 0x8000
         lines.append(f"{data.name} 16 1000.0(0)/mV 16 0 {row[0]} {checksum} 0 {lead}")
     lines.append(f"# {comment}")
-    with atomic(data) as path:
+    header = folder / f"{name}.hea"
+    with writing(data), atomic(data) as path:
         path.write_bytes(whole.T.tobytes())
-    with atomic(folder / f"{name}.hea") as path:
+    with writing(header), atomic(header) as path:
         path.write_bytes(("\n".join(lines) + "\n").encode("ascii"))
     return data
 
