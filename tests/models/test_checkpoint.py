@@ -140,7 +140,7 @@ def test_parts_that_lie_on_one_another_are_refused_unread(tmp_path: Path) -> Non
 def test_a_broken_reference_in_an_older_file_is_one_line(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, tmp_path / "c.pt", _use_new_zipfile_serialization=False)
     content = (tmp_path / "c.pt").read_bytes()
-    keys = re.findall(rb"\d{12,}", content)
+    keys = re.findall(rb"\d{6,}", content)  # the address of the values, however high it is
     assert keys
     (tmp_path / "c.pt").write_bytes(content[::-1].replace(keys[-1][::-1], b"7" * len(keys[-1]), 1)[::-1])
     with pytest.raises(EcgcamError, match="not a readable torch checkpoint"):
