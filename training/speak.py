@@ -12,7 +12,6 @@ and how many of them are placed with their finding is printed: what the choices 
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,16 +24,12 @@ from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_
 from training.export import training_texts, write_weights
 from training.figures import read_weights
 from training.train import EACH, FS, NEGATIONS, NOT_NORMAL, SAMPLES, TEMPLATES, TwoTowers, augment, misspell, pair_loss
+from training.words import STEMS, named, sentences_of
 
 STEPS, RATE = 2000, 1e-2
 VIEWS, RECORDS, SENTENCES = 4, 384, 48
 # The weight of each loss beside the first, and how sharply a phrase is placed.
 PLACING, DENYING, STAYING, SHARPNESS = 1.0, 1.0, 10.0, 12.0
-
-
-def sentences_of(report: str) -> list[str]:
-    """Return the sentences of a report, which are set apart by several blanks or a full stop."""
-    return [part.strip() for part in re.split(r"\s{2,}|\.\s", report) if part.strip()]
 
 
 @dataclass(frozen=True)
@@ -98,6 +93,7 @@ class Speaking:
         rarity = (len(heard.labels) / positives).sqrt().clamp(1, 8)
         weights = torch.where(heard.labels == 1, rarity, 1.0).amax(dim=1).double()
         self.drawn = (weights / weights.sum()).numpy()
+        self.said, self.frames = spoken(heard.sentences)
         with torch.no_grad():
             towers.text.eval()
             self.first = nn.functional.normalize(towers.text([finding.prompt for finding in findings]), dim=1)
@@ -113,6 +109,7 @@ class Speaking:
         count = len(self.findings)
         prompts = [finding.prompt for finding in self.findings]
         phrases = [self._phrase(finding) for _ in range(3) for finding in self.findings]
+        phrases += [self._in_a_report(finding) for finding in self.findings]
         denied = [self._denied(finding) for finding in self.findings]
         statements = self.rng.permutation(len(self.heard.statement_texts))[:16]
         sentences = self.rng.permutation(len(self.heard.sentences))[:SENTENCES]
@@ -121,14 +118,14 @@ class Speaking:
              *(self.heard.statement_texts[i] for i in statements), *(self.heard.sentences[i] for i in sentences)]
         )  # fmt: skip
         targets = torch.cat(
-            [labels, labels, labels, labels, 1 - labels, labels, self.heard.statements[rows][:, statements],
+            [labels, labels, labels, labels, labels, 1 - labels, labels, self.heard.statements[rows][:, statements],
              self.heard.holds[rows][:, sentences]], dim=1,
         )  # fmt: skip
         logits = self.towers.logits(signals, embedded)
         texts = nn.functional.normalize(embedded, dim=1)
-        near = SHARPNESS * texts[count : 4 * count] @ texts[:count].T
-        placing = nn.functional.cross_entropy(near, torch.arange(count).repeat(3))
-        gap = logits[:, 5 * count : 6 * count] - logits[:, 4 * count : 5 * count]
+        near = SHARPNESS * texts[count : 5 * count] @ texts[:count].T
+        placing = nn.functional.cross_entropy(near, torch.arange(count).repeat(4))
+        gap = logits[:, 6 * count : 7 * count] - logits[:, 5 * count : 6 * count]
         staying = 1 - (texts[:count] * self.first).sum(1).mean()
         loss = pair_loss(logits, targets) + STAYING * staying + PLACING * placing + DENYING * balanced_loss(gap, labels)
         self.optimizer.zero_grad()
@@ -140,13 +137,34 @@ class Speaking:
 
     def _phrase(self, finding: Finding) -> str:
         text = str(self.rng.choice(finding.phrases))
-        text = str(self.rng.choice(TEMPLATES)).format(shortened(text, self.rng))
+        return self._mistyped(str(self.rng.choice(TEMPLATES)).format(shortened(text, self.rng)))
+
+    def _in_a_report(self, finding: Finding) -> str:
+        """Return a report's sentence that names the finding, or the finding in the place of another in one."""
+        if finding.name in self.said and self.rng.random() < 0.5:
+            return self._mistyped(str(self.rng.choice(self.said[finding.name])))
+        before, after = self.frames[int(self.rng.integers(len(self.frames)))] if self.frames else ("", "")
+        return self._mistyped(f"{before} {self.rng.choice(finding.phrases)} {after}".strip())
+
+    def _mistyped(self, text: str) -> str:
         return misspell(text, self.rng) if self.rng.random() < 0.25 else text
 
     def _denied(self, finding: Finding) -> tuple[str, str]:
         text = finding.prompt if self.rng.random() < 0.5 else str(self.rng.choice(finding.phrases))
         templates = NOT_NORMAL if finding.name == "normal" else NEGATIONS
         return text, str(self.rng.choice(templates)).format(text)
+
+
+def spoken(sentences: list[str]) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
+    """Return the sentences of reports that name one finding, by finding, and what stands before and after its name in them."""
+    said: dict[str, list[str]] = {}
+    frames = []
+    for sentence in sentences:
+        if name := named(sentence):
+            said.setdefault(name, []).append(sentence)
+            before, _, after = f" {sentence.lower()} ".partition(STEMS[name].lower())
+            frames.append((before.strip(), after.strip()))
+    return said, frames
 
 
 def balanced_loss(gap: Tensor, labels: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ import numpy as np
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.text.bundled import words_of
 from training.data import ROOT, Finding
-from training.speak import sentences_of
 
 HELD_OUT = ROOT / "training/held_out.toml"
 # Words that carry no finding: two phrases that differ in these alone are one phrase.
@@ -46,8 +45,10 @@ STEMS = {
     "af": "vorhofflimmern", "flutter": "vorhofflattern", "tachycardia": "sinustachykardie", "bradycardia": "sinusbradykardie",
     "av-block-1": "a-v block i ", "lbbb": "linksschenkelblock", "rbbb": " rechtsschenkelblock", "lafb": "linksanteriorer",
     "lvh": "linkshypertrophie", "inferior-mi": "inferiorer infarkt", "anteroseptal-mi": "anteroseptaler infarkt",
-    "pvc": "ventrikulÄre extrasystole", "paced": "schrittmacher", "st-depression": "st-senkung", "long-qt": "qt-verlÄngerung",
+    "pvc": " ventrikulÄre extrasystole", "paced": "schrittmacher", "st-depression": "st-senkung", "long-qt": "qt-verlÄngerung",
 }  # fmt: skip
+# What makes a sentence no plain name of a finding.
+_UNCLEAR = re.compile("kein|nicht|möglich|unvoll|inkompl|verdacht|ausschl|posterior", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,24 +76,26 @@ def held_out() -> list[Phrase]:
     ]
 
 
-def german_sentences(reports: list[str], trained: list[str]) -> list[Phrase]:
-    """Return the sentences of held-out reports that name one finding, without those whose words some training report has.
+def sentences_of(report: str) -> list[str]:
+    """Return the sentences of a report, which are set apart by several blanks or a full stop."""
+    return [part.strip() for part in re.split(r"\s{2,}|\.\s", report) if part.strip()]
 
-    Reports set sentences apart by several blanks or a full stop. A sentence that says "no", "possible" or "incomplete" is
-    left out, since it does not name the finding plainly.
-    """
+
+def named(sentence: str) -> str | None:
+    """Return the one finding that a German or Swedish sentence of a report names plainly, or None."""
+    padded = f" {sentence.lower()} "
+    found = [finding for finding, stem in STEMS.items() if stem.lower() in padded]
+    return found[0] if len(found) == 1 and not _UNCLEAR.search(padded) else None
+
+
+def german_sentences(reports: list[str], trained: list[str]) -> list[Phrase]:
+    """Return the sentences of held-out reports that name one finding, without those whose words some training report has."""
     known = {content_words(sentence) for report in trained for sentence in sentences_of(report)}
-    found = {}
-    for report in reports:
-        for sentence in sentences_of(report):
-            padded = f" {sentence.lower()} "
-            named = [finding for finding, stem in STEMS.items() if stem.lower() in padded]
-            unclear = re.search(
-                r"kein|nicht|mÖglich|möglich|unvoll|inkompl|verdacht|ausschl|posterior", padded, re.IGNORECASE
-            )
-            if len(named) == 1 and not unclear and content_words(sentence) not in known:
-                found[sentence] = Phrase(named[0], "german", sentence)
-    return list(found.values())
+    return [
+        Phrase(finding, "german", sentence)
+        for sentence in dict.fromkeys(sentence for report in reports for sentence in sentences_of(report))
+        if (finding := named(sentence)) and content_words(sentence) not in known
+    ]
 
 
 def placed(model: EcgTextModel, findings: list[Finding], phrases: list[Phrase]) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from training.data import Finding, load_findings
-from training.speak import Heard, Speaking, balanced_loss, kept_apart, placed_share, sentences_of
+from training.speak import Heard, Speaking, balanced_loss, kept_apart, placed_share, spoken
 from training.train import TwoTowers
+from training.words import sentences_of
 
 
 def test_both_sides_of_a_finding_weigh_the_same() -> None:
@@ -38,15 +40,30 @@ def test_phrases_kept_apart_are_not_trained_on_and_none_is_lost() -> None:
     assert 0.1 < len(apart) / sum(len(finding.phrases) for finding in findings) < 0.3
 
 
+def test_sentences_that_name_a_finding_are_its_phrases_and_frames_for_others() -> None:
+    said, frames = spoken(["sinusrhythmus linksschenkelblock path", "linkstyp", "VORHOFFLIMMERN"])
+    assert said == {"lbbb": ["sinusrhythmus linksschenkelblock path"], "af": ["VORHOFFLIMMERN"]}
+    assert frames == [("sinusrhythmus", "path"), ("", "")]
+    findings = [finding for finding in load_findings() if finding.name in {"lbbb", "pvc"}]
+    heard = replace(_heard(findings), sentences=["sinusrhythmus linksschenkelblock path"])
+    speaking = Speaking(TwoTowers(), heard, findings, 1, 0)
+    lbbb, pvc = findings
+    phrases = {finding.name: [speaking._in_a_report(finding) for _ in range(200)] for finding in findings}
+    assert "sinusrhythmus linksschenkelblock path" in phrases["lbbb"]
+    assert "sinusrhythmus linksschenkelblock path" not in phrases["pvc"]
+    for finding in (lbbb, pvc):
+        assert {f"sinusrhythmus {phrase} path" for phrase in finding.phrases} & set(phrases[finding.name])
+
+
 def test_the_text_tower_learns_and_the_signal_tower_does_not_move() -> None:
     findings = [finding for finding in load_findings() if finding.name in {"af", "lbbb", "pvc", "paced"}]
     torch.manual_seed(0)
     towers = TwoTowers()
     before = {key: value.clone() for key, value in towers.signal.state_dict().items()}
-    speaking = Speaking(towers, _heard(findings), findings, 30, 0)
+    speaking = Speaking(towers, _heard(findings), findings, 40, 0)
     phrases = [(finding.name, phrase) for finding in findings for phrase in finding.phrases]
     untrained = placed_share(towers, findings, phrases)
-    losses = [speaking.step() for _ in range(30)]
+    losses = [speaking.step() for _ in range(40)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert placed_share(towers, findings, phrases) > max(untrained, 0.9)
     assert all(torch.equal(before[key], value) for key, value in towers.signal.state_dict().items())

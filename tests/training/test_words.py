@@ -24,5 +24,11 @@ def test_german_sentences_name_one_finding_and_are_new() -> None:
         "tachykardes vorhofflimmern  linkstyp  linkshypertrophie mÖglich",
         "vorhofflimmern  vorhofflattern und vorhofflimmern  kein vorhofflimmern",
     ]
+    reports.append(
+        "supraventrikulÄre extrasystole(n)  inkompletter rechtsschenkelblock  v.a. ventrikulÄre extrasystole"
+    )
     found = german_sentences(reports, ["vorhofflimmern."])
-    assert [(phrase.finding, phrase.text) for phrase in found] == [("af", "tachykardes vorhofflimmern")]
+    assert [(phrase.finding, phrase.text) for phrase in found] == [
+        ("af", "tachykardes vorhofflimmern"),
+        ("pvc", "ventrikulÄre extrasystole"),
+    ]
