@@ -123,6 +123,15 @@ def test_npz_weights_are_the_same(state: State, tmp_path: Path) -> None:
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
 
 
+def test_an_archive_of_a_later_zip_is_one_line(tmp_path: Path) -> None:
+    path = saved({"w": torch.zeros(3)}, tmp_path / "c.pt")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 84  # the version needed, of the first entry of the directory
+    path.write_bytes(content)
+    with pytest.raises(EcgcamError, match=r"c\.pt: cut off or damaged \(zip file version 8\.4\)"):
+        read_state(path)
+
+
 def test_parts_that_lie_on_one_another_are_refused_unread(tmp_path: Path) -> None:
     """A directory of many names for one stretch of a small file would become as many times its size."""
     path = saved({"w": torch.zeros(1000)}, tmp_path / "c.pt")

@@ -124,7 +124,12 @@ def _refuse_other_files(path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 parts = archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # the last: of a later version, or encrypted
             raise EcgcamError(f"{path}: cut off or damaged ({one_line(error)}); copy or download it again") from error
         packed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
         if packed:
