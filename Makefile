@@ -7,6 +7,8 @@
 # make evidence      whether mini's maps are true: the tables of docs/evidence.md
 # make model-report  the model card's figures again, from the shipped weights
 # make fuzz          100,000 damaged files over all readers (docs/reliability.md)
+# make coverage      which branches of src/ no test runs; fails under 95 % (docs/reliability.md)
+# make mutation      300 small wrong changes to attribution/ and records/: do the tests notice? after make coverage
 # make audit         known holes of the installed dependencies, by pip-audit
 PYTHON ?= python3
 VENV   ?= .venv
@@ -18,11 +20,13 @@ SEEDS  ?= 0
 SHIPPED ?= 1
 SEED   ?= 0
 CASES  ?= 100000
+JOBS   ?= 1
+COVERED_SLOW ?= tests/cli/test_ray.py
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz audit
+.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz audit coverage mutation
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -101,6 +105,23 @@ methods: $(VENV)/.installed-dev
 # 100,000 damaged files over all readers: about a quarter of an hour on two quiet cores. CASES=1000 SEED=7 for others.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.fuzz --cases $(CASES) --seed $(SEED)
+
+# Branches of src/ that `make test` runs, and the slow tests of Ray, too long for it. The tests of the house's own tools are left out.
+coverage: $(VENV)/.installed-peers
+	rm -rf .cache/coverage && mkdir -p .cache/coverage
+	COVERAGE_FILE=.cache/coverage/part $(BIN)/coverage run -m pytest -p tests.mutation.contexts --junitxml=.cache/coverage/junit.xml \
+	  -m "not slow" --ignore tests/mutation
+	COVERAGE_FILE=.cache/coverage/part $(BIN)/coverage run -m pytest -p tests.mutation.contexts --junitxml=.cache/coverage/junit-slow.xml \
+	  $(COVERED_SLOW)
+	$(BIN)/coverage combine --quiet --data-file=.cache/coverage/coverage .cache/coverage/
+	$(BIN)/coverage report --data-file=.cache/coverage/coverage
+	$(BIN)/coverage json --quiet --data-file=.cache/coverage/coverage -o .cache/coverage/coverage.json
+	$(BIN)/python -m tests.mutation.branches .cache/coverage/coverage.json 95
+
+# An interrupted call goes on; JOBS=4 for several at a time. AGAIN=--again tries what survived once more.
+mutation: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutation --coverage .cache/coverage --count 300 --seed $(SEED) --jobs $(JOBS) $(AGAIN) \
+	  --journal $(RUN)/mutation.jsonl --out benchmarks/results/mutation.json
 
 # Known holes of what is installed, where the advisory service can be reached.
 audit: $(VENV)/.installed

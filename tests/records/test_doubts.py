@@ -38,6 +38,17 @@ def test_every_lead_one_unit_tall() -> None:
     assert first.startswith("every lead is 1 mV tall")
 
 
+def test_exchange_and_hum_need_something_to_look_at() -> None:
+    record = beating(arms=True)
+    rows = dict(zip(record.leads, record.signal.astype(float), strict=True))
+    assert "lead I is upside down" in arms_reversed(rows, record.fs)
+    assert arms_reversed({"I": rows["I"]}, record.fs) == ""
+    assert arms_reversed(rows | {"V6": np.zeros_like(rows["V6"])}, record.fs) == ""
+    assert arms_reversed({lead: row[: int(record.fs) - 1] for lead, row in rows.items()}, record.fs) == ""
+    known = np.arange(len(rows["I"])) < record.fs / 2  # too little of V6
+    assert arms_reversed(rows | {"V6": np.where(known, rows["V6"], np.nan)}, record.fs) == ""
+
+
 @pytest.mark.parametrize(("times", "says"), [(1000, "implausibly large"), (0.001, "implausibly small")])
 def test_a_wrong_unit(times: float, says: str) -> None:
     record = honest()

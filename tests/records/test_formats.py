@@ -117,6 +117,32 @@ def test_damaged_edf_gets_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert capfd.readouterr().out == ""  # pyedflib would print there
 
 
+def test_edf_headers_that_cannot_be(tmp_path: Path) -> None:
+    whole = edf(tmp_path / "rec.edf", [Signal("I", "uV", np.arange(200))], records=2).read_bytes()
+    for field, value, says in (
+        (252, b"0   ", "promises 0 signals"),
+        (252, b"-1  ", "promises -1 signals"),
+        (252, b"Bob ", "damaged header"),
+        (244, b"0       ", "data records of 0 s"),
+    ):
+        (tmp_path / "bad.edf").write_bytes(whole[:field] + value + whole[field + len(value) :])
+        said = refused(tmp_path / "bad.edf")
+        assert says in said
+        assert "Bob" not in said
+
+
+def test_leads_that_end_before_the_others_are_missing_there(tmp_path: Path) -> None:
+    path = aecg(tmp_path / "rec.xml", times() + sequence("MDC_ECG_LEAD_I", "4 8 12") + sequence("MDC_ECG_LEAD_V1", "4"))
+    got = read_record(path)
+    np.testing.assert_allclose(got.signal, [[0.01, 0.02, 0.03], [0.01, np.nan, np.nan]], rtol=1e-6)
+    assert "leads that end before the others: MDC_ECG_LEAD_V1" in got.notes
+
+
+def test_rates_that_no_ecg_has_are_named(tmp_path: Path) -> None:
+    path = edf(tmp_path / "rec.edf", [Signal("V1", "uV", np.ones(2)), Signal("V2", "uV", np.ones(250))])
+    assert "sampling rates that no ECG has among its leads (V1 2, V2 250 Hz)" in refused(path)
+
+
 def test_a_stretch_is_doubted_as_the_whole_is(tmp_path: Path) -> None:
     row = np.random.default_rng(0).integers(-9, 9, 3000)
     path = edf(tmp_path / "rec.edf", [Signal("V1", "uV", row), Signal("V2", "uV", row)], records=30)
@@ -149,10 +175,61 @@ def test_leads_recorded_one_after_the_other_keep_their_times(tmp_path: Path) -> 
     np.testing.assert_allclose(got.signal, [[0.01, 0.02, gap, gap, gap], [gap, gap, gap, 0.03, 0.04]], rtol=1e-6)
 
 
+def seconds(value: str, unit: str = "s") -> str:
+    return times().replace('value="20021122091000.000"', f'value="{value}" unit="{unit}"')
+
+
+def test_parts_whose_begin_is_a_number_of_seconds(tmp_path: Path) -> None:
+    parts = [begin + sequence("MDC_ECG_LEAD_I", "4 8") for begin in (seconds("3000000", "us"), seconds("3008", "ms"))]
+    got = read_record(aecg(tmp_path / "rec.xml", *parts))
+    np.testing.assert_allclose(got.signal, [[0.01, 0.02, np.nan, np.nan, 0.01, 0.02]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        *[(seconds(text), "of several rates or unknown times") for text in ("nan", "inf", "1e999", "soon")],
+        (seconds("3", "fortnight"), "of several rates or unknown times"),
+        (times(head="yesterday"), "of several rates or unknown times"),
+        (times(head="20021399"), "of several rates or unknown times"),
+        (times("0.004"), "of several rates or unknown times"),
+        (seconds("1e308"), "its parts lie 1e+308 s apart"),
+        (seconds("86401"), "its parts lie 86401 s apart"),
+        (seconds("86399.999"), "its parts last 86400 s together"),
+    ],
+)
+def test_parts_that_cannot_be_laid_out_get_one_line(tmp_path: Path, begin: str, says: str) -> None:
+    first, second = (seconds("0") + sequence("MDC_ECG_LEAD_I", "4 8"), begin + sequence("MDC_ECG_LEAD_V1", "1 2"))
+    assert says in refused(aecg(tmp_path / "rec.xml", first, second))
+
+
+def test_the_longest_series_is_read(tmp_path: Path) -> None:
+    path = aecg(tmp_path / "rec.xml", times() + sequence("MDC_ECG_LEAD_I", "4 8"))
+    longer = aecg(tmp_path / "longer.xml", times() + sequence("MDC_ECG_LEAD_V1", "12 16 20")).read_text()
+    series = longer[longer.index("<component><series>") : longer.index("</AnnotatedECG>")]
+    path.write_text(path.read_text().replace("</AnnotatedECG>", f"{series}</AnnotatedECG>"))
+    got = read_record(path)
+    assert (got.leads, got.samples) == (("V1",), 3)
+    assert "the longest of 2 series is read" in got.notes
+
+
+def test_an_aecg_origin_of_another_unit(tmp_path: Path) -> None:
+    lead = sequence("MDC_ECG_LEAD_I", "4 8", scale='<scale value="0.5" unit="mV"/>', origin="250")
+    np.testing.assert_allclose(read_record(aecg(tmp_path / "rec.xml", times() + lead)).signal, [[2.25, 4.25]])
+    without = lead.replace('<origin value="250" unit="uV"/>', "")
+    np.testing.assert_allclose(read_record(aecg(tmp_path / "rec.xml", times() + without)).signal, [[2, 4]])
+
+
+def test_sequences_without_code_or_value_are_passed_over(tmp_path: Path) -> None:
+    empty = "<component><sequence/></component><component><sequence><code/><value/></sequence></component>"
+    assert read_record(aecg(tmp_path / "rec.xml", empty + times() + sequence("MDC_ECG_LEAD_I", "4 8"))).samples == 2
+
+
 @pytest.mark.parametrize(
     ("inside", "says"),
     [
         ("", "without a waveform"),
+        (times() + sequence("MDC_ECG_LEAD_I", "").replace("<digits></digits>", ""), "has no digits"),
         (sequence("MDC_ECG_LEAD_I", "1 2"), "does not say the time between samples"),
         (times("0") + sequence("MDC_ECG_LEAD_I", "1 2"), "the time between samples is 0"),
         (times("x") + sequence("MDC_ECG_LEAD_I", "1 2"), "not stated as a number"),
@@ -254,6 +331,63 @@ def test_damaged_sierra_gets_one_line(tmp_path: Path) -> None:
     unknown = "".join(f"{code:010b}" for code in (1, 400)) + "0000"
     bad = b"\x03\0\0\0\0\0\0\0" + int(unknown, 2).to_bytes(3, "big")
     assert "code 400 where 256 are known" in refused(sierra(path, bad, "I", 2))
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "says"),
+    [
+        ('samplespersecond="500" ', "", "does not say its rate"),
+        ('resolution="5"', 'resolution="0"', "a resolution of 0 cannot be"),
+        ('resolution="5"', 'resolution="nan"', "a resolution of nan cannot be"),
+        ('leadlabels="I" ', "", "of the lead set '', which names no leads"),
+        ("</parsedwaveforms>", "\u00e9</parsedwaveforms>", "cannot be unpacked"),
+    ],
+)
+def test_sierra_that_leaves_something_out(tmp_path: Path, was: str, becomes: str, says: str) -> None:
+    path = sierra(tmp_path / "rec.xml", chunk(*bent(np.arange(100))), "I", 100, encoding="utf-8")
+    text = path.read_text()
+    assert was in text
+    path.write_text(text.replace(was, becomes), encoding="utf-8")
+    assert says in refused(path)
+
+
+def test_sierra_without_a_waveform(tmp_path: Path) -> None:
+    path = tmp_path / "rec.xml"
+    for inside in ("", "<waveforms><parsedwaveforms> </parsedwaveforms></waveforms>"):
+        path.write_text(f"<restingecgdata>{inside}</restingecgdata>")
+        assert "is a Philips Sierra ECG without a waveform" in refused(path)
+
+
+def test_sierra_1_04_says_its_traits_beside_the_waveform_and_names_a_lead_set(tmp_path: Path) -> None:
+    rows = sierra_leads() | {lead: np.zeros(1000, int) for lead in ("III", "aVR", "aVL", "aVF")}
+    path = sierra(
+        tmp_path / "rec.xml", b"".join(chunk(*bent(row)) for row in rows.values()), "", 1000, encoding="utf-8"
+    )
+    about = (
+        "<dataacquisition><signalcharacteristics><samplingrate>250</samplingrate><signalresolution>4</signalresolution>"
+        "<signaloffset>100</signaloffset><acquisitiontype>STD-12</acquisitiontype></signalcharacteristics></dataacquisition>"
+    )
+    text = path.read_text()
+    for attribute in (
+        'leadlabels=""',
+        'numberofleads="0"',
+        'samplespersecond="500"',
+        'resolution="5"',
+        'signaloffset="0"',
+    ):
+        text = text.replace(attribute, "")
+    text = text.replace('durationperchannel="2000"', 'durationperchannel="4000"')
+    path.write_text(text.replace("<waveforms>", f"{about}<waveforms>"), encoding="utf-8")
+    got = read_record(path)
+    assert (got.leads, got.fs, got.samples) == (CANONICAL_LEADS, 250.0, 1000)
+    np.testing.assert_allclose(got.signal[0], (rows["I"] - 100) * 0.004, rtol=1e-5, atol=1e-7)
+
+
+def test_sierra_values_beyond_16_bits_are_damage(tmp_path: Path) -> None:
+    path = sierra(tmp_path / "rec.xml", chunk([0, 30000, *[64] * 9]), "I", 11)
+    assert "values beyond 16 bits" in refused(path)
+    path = sierra(tmp_path / "rec.xml", chunk([100, 200]), "I", 2)  # too short to be bent
+    np.testing.assert_allclose(read_record(path).signal, [[0.5, 1.0]])
 
 
 def test_a_lead_cannot_unpack_to_more_than_it_lasts(tmp_path: Path) -> None:

@@ -87,12 +87,14 @@ def _laid_out(path: Path, sets: list[_Set]) -> list[Channel]:
             f"{path}: an HL7 aECG in {len(sets)} parts of several rates or unknown times; it cannot be read"
         )
     rate, first = rates.pop(), min(begins)
+    if not max(begins) - first <= _LONGEST:
+        raise EcgcamError(f"{path}: its parts lie {max(begins) - first:g} s apart; they are not one recording")
     places = [round((begin - first) * rate) for begin in begins]
     ends = [at + max(len(c.samples) for c in one.channels) for at, one in zip(places, sets, strict=True)]
     units: dict[str, str] = {}
     rows: dict[str, npt.NDArray[np.float64]] = {}
     if max(ends) > _LONGEST * rate:
-        raise EcgcamError(f"{path}: its parts lie {max(ends) / rate:g} s apart; they are not one recording")
+        raise EcgcamError(f"{path}: its parts last {max(ends) / rate:g} s together; they are not one recording")
     for at, one in zip(places, sets, strict=True):
         for channel in one.channels:
             if units.setdefault(channel.name, channel.unit) != channel.unit:
@@ -146,7 +148,8 @@ def _moment(head: Element) -> float | None:
     text, unit = head.get("value", "").strip(), (head.get("unit") or "").strip()
     try:
         if unit:
-            return float(text) * _SECONDS[unit]
+            seconds = float(text) * _SECONDS[unit]
+            return seconds if np.isfinite(seconds) else None
         stamp = re.fullmatch(r"(\d{8,14})(\.\d+)?(?:[+-]\d{4})?", text)
         if not stamp:
             return None

@@ -1,0 +1,219 @@
+"""How many small wrong changes the tests notice: `python -m tests.mutation`, after a coverage run that knows its tests.
+
+    coverage run -m pytest -p tests.mutation.contexts --junitxml=FOLDER/junit.xml ...
+    python -m tests.mutation --coverage FOLDER --count 320 --seed 0 --journal FILE.jsonl --out FILE.json
+
+Each mutant is tried in a copy of the checkout, by the tests that ran its statement, those of its own room first, then the
+quickest, until one fails or `--budget` seconds of tests (as long as they took unchanged) have passed: then it has survived.
+A call that was interrupted goes on where the journal ends; `--again` tries those that survived once more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from coverage import CoverageData
+
+from tests.mutation.mutants import Mutant, read_rooms, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ["src/ecgcam/attribution", "src/ecgcam/records"]
+_ELSEWHERE = (".git", ".venv", ".cache", "runs", "dist", "build", ".hypothesis", ".mypy_cache", ".pytest_cache")
+
+
+class Chooser:
+    """Which tests a mutant is tried with, from what coverage and pytest wrote."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.seconds: dict[str, float] = {}
+        for report in folder.glob("junit*.xml"):
+            for case in ET.parse(report).iter("testcase"):  # noqa: S314  (pytest's own report)
+                if not any(child.tag in ("failure", "error", "skipped") for child in case):
+                    node = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+                    self.seconds[node] = self.seconds.get(node, 0) + float(case.get("time", 0))
+        data = CoverageData(str(folder / "coverage"))
+        data.read()
+        self.ran: dict[str, dict[int, set[str]]] = {}
+        for name in data.measured_files():
+            relative = name[name.find("src/ecgcam/") :]
+            lines = self.ran.setdefault(relative, {})
+            for line, contexts in data.contexts_by_lineno(name).items():
+                lines.setdefault(line, set()).update(contexts)
+        self.root = root
+
+    def tests(self, mutant: Mutant, budget: float) -> tuple[dict[str, float], str]:
+        """Return tests with their seconds, in order, and why these: `lines`, `module` (run at import alone) or `none`."""
+        ran = self.ran.get(mutant.path, {})
+        here = set().union(*(ran.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
+        why = "lines"
+        if here == {""}:
+            here, why = set().union(*ran.values()), "module"
+        room, module = Path(mutant.path).parts[2], Path(mutant.path).stem
+
+        def order(node: str) -> tuple[bool, bool, float]:
+            file = node.split("::", maxsplit=1)[0]
+            return not file.startswith(f"tests/{room}/"), module not in Path(file).stem, self.seconds[node]
+
+        chosen: dict[str, float] = {}
+        for node in sorted((node for node in here if node in self.seconds), key=order):
+            if sum(chosen.values()) + self.seconds[node] <= budget or not chosen:
+                chosen[node] = self.seconds[node]
+        return chosen, why if chosen else "none"
+
+
+class Copy:
+    """A copy of the checkout with a worker in it."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.tree = folder / "tree"
+        shutil.copytree(
+            root, self.tree, ignore=lambda at, names: [n for n in names if Path(at) == root and n in _ELSEWHERE]
+        )
+        for beside, place in (
+            (root.parent / "shared", folder / "shared"),
+            (root / ".cache/recordings", self.tree / ".cache/recordings"),
+        ):
+            if beside.exists():
+                place.parent.mkdir(exist_ok=True)
+                place.symlink_to(beside.resolve())
+        alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(self.tree / "src")}
+        environment = os.environ | alone
+        options = {"cwd": self.tree, "env": environment}
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "--collect-only", "-q"], stdout=subprocess.DEVNULL, check=False, **options
+        )  # type: ignore[call-overload]
+        self._worker = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutation.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )  # type: ignore[call-overload]
+
+    def tried(self, mutant: Mutant, tests: dict[str, float], patience: float) -> dict[str, Any]:
+        """Return the verdict, the test that failed and the seconds it took."""
+        question = {
+            "path": mutant.path,
+            "start": mutant.start,
+            "end": mutant.end,
+            "after": mutant.after,
+            "tests": tests,
+            "patience": patience,
+        }
+        self._worker.stdin.write(json.dumps(question) + "\n")
+        self._worker.stdin.flush()
+        line = self._worker.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker in {self.tree} ended")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.communicate()
+
+
+def try_all(
+    mutants: list[Mutant],
+    chooser: Chooser,
+    journal: Path,
+    *,
+    root: Path,
+    jobs: int,
+    budget: float,
+    patience: float = 15.0,
+) -> None:
+    """Try each mutant that the journal does not hold, and add it there.
+
+    A test may take `patience` seconds more than ten times what it took unchanged.
+    """
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    known = read_journal(journal)
+    copies: Queue[Copy] = Queue()
+
+    def one(mutant: Mutant) -> None:
+        tests, why = chooser.tests(mutant, budget)
+        if tests:
+            copy = copies.get()
+            try:
+                got = copy.tried(mutant, tests, patience)
+            finally:
+                copies.put(copy)
+        else:
+            got = {"verdict": "survived", "by": "", "seconds": 0}
+        entry = {name: value for name, value in vars(mutant).items() if name not in ("start", "end", "first", "last")}
+        with journal.open("a") as file:
+            file.write(json.dumps(entry | got | {"tests": len(tests), "chosen": why}) + "\n")
+        print(
+            f"{got['verdict']:14} {got['seconds']:6} s  {mutant.path}:{mutant.line}  {mutant.before!r} -> {mutant.after!r}",
+            flush=True,
+        )
+
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        for number in range(jobs):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            copies.put(Copy(root, place))
+        with ThreadPoolExecutor(jobs) as threads:
+            list(threads.map(one, [mutant for mutant in mutants if mutant.key not in known]))
+        while not copies.empty():
+            copies.get().close()
+
+
+def read_journal(journal: Path) -> dict[str, dict[str, Any]]:
+    """Return the last entry of each mutant."""
+    if not journal.exists():
+        return {}
+    return {entry["key"]: entry for entry in map(json.loads, journal.read_text().splitlines())}
+
+
+def main() -> None:
+    """Draw the sample, try it, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coverage", type=Path, required=True, help="folder with coverage (combined) and junit*.xml")
+    parser.add_argument("--count", type=int, default=320)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--budget", type=float, default=30.0, metavar="S", help="seconds of tests a mutant is tried with"
+    )
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--again", action="store_true", help="try what survived once more")
+    parser.add_argument("--root", type=Path, default=ROOT)
+    given = parser.parse_args()
+    mutants = sample(read_rooms(given.root, ROOMS), given.count, given.seed)
+    if given.again and given.journal.exists():
+        kept = [entry for entry in read_journal(given.journal).values() if entry["verdict"].startswith("killed")]
+        given.journal.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+    try_all(
+        mutants,
+        Chooser(given.coverage, given.root),
+        given.journal,
+        root=given.root,
+        jobs=given.jobs,
+        budget=given.budget,
+    )
+    known = read_journal(given.journal)
+    entries = [known[mutant.key] for mutant in mutants]
+    counts = Counter(entry["verdict"] for entry in entries)
+    killed = sum(number for verdict, number in counts.items() if verdict.startswith("killed"))
+    print(f"{killed} of {len(entries)} killed ({killed / len(entries):.1%}): {dict(counts)}")
+    if given.out:
+        figures = {"seed": given.seed, "count": len(entries), "killed": killed, "verdicts": counts, "mutants": entries}
+        given.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
