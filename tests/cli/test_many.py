@@ -169,19 +169,50 @@ def test_a_prompt_that_is_new_is_done_where_others_are_not_touched(ecgcam: Run, 
     assert len(lines(here / "out")) == 2
 
 
-def test_resume_needs_the_same_settings(ecgcam: Run, six: Path, here: Path) -> None:
-    assert ecgcam("explain", six / "r0.npz", *TEXT, *QUICK, "--out", "out").code == 0
+@pytest.mark.parametrize("pack", [[], ["--pack", "3"]])
+@pytest.mark.parametrize("more", [True, False])
+def test_resume_needs_the_same_settings(ecgcam: Run, six: Path, here: Path, pack: list[str], more: bool) -> None:
+    """Whether something is left to do or not: results of two questions must not lie side by side as if they were of one."""
+    flags = (*TEXT, *QUICK, *pack, "--out", "out")
+    assert ecgcam("explain", six / "r0.npz", *flags).code == 0
     before = tree(here / "out")
-    for flags, says in [
+    records = (six / "r0.npz", six / "r1.npz")[: 1 + more]
+    for changed, says in [
         (["--mask", "zero-mv"], 'mask "baseline", and this call has "zero-mv"'),
         (["--method", "hires-cam"], 'method "grad-cam", and this call has "hires-cam"'),
         (["--seed", "1"], "seed 0, and this call has 1"),
+        (["--against", "normal rhythm"], 'against null, and this call has ["normal rhythm"]'),
+        (["--layer", "signal.stem"], 'layer "signal.stages.1", and this call has "signal.stem"'),
+        (["--model", "merl-resnet18"], 'model "mini", and this call has "merl-resnet18"'),
+        (["--gradient", "lead"], 'gradient null, and this call has "lead"'),
+        (["--start", "2"], "start 0.0, and this call has 2.0"),
+        (["--all"], "all false, and this call has true"),
     ]:
-        got = ecgcam("explain", six / "r0.npz", six / "r1.npz", *TEXT, *QUICK, "--out", "out", "--resume", *flags)
+        asked = [flag for flag in flags if flag != "--no-gradient" or changed[0] != "--gradient"]
+        got = ecgcam("explain", *records, *asked, "--resume", *changed)
         assert got.code == 2
-        assert says in got.err
-        assert "--force begins again" in got.err
+        assert f"was made with {says}; --resume goes on with the same settings, --force begins again" in got.err
     assert tree(here / "out") == before
+
+
+def test_resume_looks_at_the_results_of_its_own_prompts(ecgcam: Run, six: Path, here: Path) -> None:
+    """A prompt that was explained otherwise does not keep another one from going on."""
+    flags = ("explain", six / "r0.npz", *QUICK, "--out", "out")
+    assert ecgcam(*flags, "--text", "af").code == 0
+    assert ecgcam(*flags, "--text", "normal ECG", "--against", "mean").code == 0
+    assert ecgcam(*flags, "--text", "af", "--resume").code == 0
+    assert ecgcam(*flags, "--text", "normal ECG", "--resume").code == 2
+    assert ecgcam(*flags, "--text", "normal ECG", "--against", "mean", "--resume").code == 0
+    shutil.rmtree(here / "out/r0/af")  # nothing is left of it to compare with; the manifest has it as done
+    assert ecgcam(*flags, "--text", "af", "--seed", "1", "--resume").code == 0
+
+
+def test_a_contrasting_method_goes_on(ecgcam: Run, six: Path, here: Path) -> None:
+    """Its foils are the model's choice, another for each prompt."""
+    call = ("explain", six / "r0.npz", *TEXT, *QUICK, "--out", "out", "--method", "finer-cam")
+    assert ecgcam(*call).code == 0
+    assert ecgcam(*call, "--resume").code == 0
+    assert ecgcam(*call, "--resume", "--against", "mean").code == 2
 
 
 def test_force_forgets_what_it_makes_again(ecgcam: Run, six: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +364,24 @@ def test_resume_does_the_windows_that_are_left(
     got = ecgcam("explain", minute, *LONG, "--out", "out", "--resume", "--mask", "zero-mv")
     assert got.code == 2
     assert 'was made with mask "baseline", and this call has "zero-mv"' in got.err
+
+
+@pytest.mark.parametrize("pack", [[], ["--pack", "5"]])
+def test_resume_of_windows_needs_the_same_windows(ecgcam: Run, minute: Path, here: Path, pack: list[str]) -> None:
+    flags = (*LONG, "--out", "out", *pack)
+    assert ecgcam("explain", minute, *flags).code == 0
+    before = tree(here / "out")
+    assert ecgcam("explain", minute, *flags, "--resume").code == 0
+    for changed, says in [
+        ([*flags, "--hop", "4"], "hop 8.0, and this call has 4.0"),
+        ([*flags, "--start", "1"], "start 0.0, and this call has 1.0"),
+        ([*flags, "--mask", "zero-mv"], 'mask "baseline", and this call has "zero-mv"'),
+        ([flag for flag in flags if flag not in {"--all", "--hop", "8"}], "all true, and this call has false"),
+    ]:
+        got = ecgcam("explain", minute, *changed, "--resume")
+        assert got.code == 2
+        assert f"was made with {says}" in got.err
+    assert tree(here / "out") == before
 
 
 def test_timelines_are_in_packs(ecgcam: Run, minute: Path, here: Path) -> None:

@@ -185,6 +185,7 @@ def run(
     from ecgcam.batch.helpers import be_patient, helpers_for, uncollected
     from ecgcam.batch.packs import Packs
     from ecgcam.batch.reading import Reading
+    from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
     from ecgcam.batch.work import plan
     from ecgcam.batch.worklist import parse_shard
     from ecgcam.files import check_writable
@@ -246,6 +247,8 @@ def run(
         records, sys.stdin, prompts, out, refuse=report.refused, shard=part, resume=resume, force=force, packs=packs
     )
     check_writable(out)
+    if resume:  # again with the checkpoint, when it is loaded
+        refuse_other_settings(work.done, prompts, settings_of(settings, spec, None, precision), reading, spec.input)
     if follow_growth and work.only is None:
         raise EcgcamError("--follow: takes one recording; start one call for each")
     if work.total == 0:
@@ -263,7 +266,6 @@ def run(
 
         with uncollected():
             from ecgcam.batch.local import Output, flush_denormals, run_explain
-        from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
 
         flush_denormals()
         if checked is not None:
@@ -273,7 +275,7 @@ def run(
             compare_with(loaded, alike, reading)
         if resume:
             wanted = settings_of(settings, loaded.spec, loaded.checkpoint_sha256, loaded.precision)
-            refuse_other_settings(work.done, wanted)
+            refuse_other_settings(work.done, prompts, wanted, reading, spec.input)
         if packs is not None:
             packs.take_up(set(work.done.values()))
         if force and isinstance(work.items, list):
