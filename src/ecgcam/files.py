@@ -7,6 +7,7 @@ import errno
 import io
 import math
 import os
+import stat
 import tarfile
 import tempfile
 import tokenize
@@ -43,7 +44,14 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any exception.
 
     The temporary name keeps the suffix, since NumPy and Matplotlib choose the format by it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, or a pipe or a device is there, which a file must not take the place of.
     """
+    if is_special(path):
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
     handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -53,6 +61,15 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_special(path: Path) -> bool:
+    """Whether at `path` is what is neither a file nor a folder, a pipe or a device: to read it may never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager

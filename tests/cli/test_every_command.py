@@ -51,7 +51,7 @@ PLACES: dict[str, list[str]] = {
 JUNK = bytes(range(256)) * 20
 KINDS = (
     "missing", "folder", "empty", "junk", "text", "broken link", "loop of links", "below a file", "pickle", "cut npz",
-    "other npz", "name too long", "NUL in the name", "blank",
+    "other npz", "name too long", "NUL in the name", "blank", "pipe", "device",
 )  # fmt: skip
 SUFFIX = {
     "RECORD": ".npy", "--text-file": ".txt", "--checkpoint": ".pt", "--model": ".toml", "--embeddings": ".npz", "--like": ".npy",
@@ -95,6 +95,10 @@ def make(folder: Path, kind: str, suffix: str) -> str:
         case "other npz":
             with path.open("wb") as file:
                 np.savez(file, other=np.ones(3))
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
         case "name too long":
             path = folder / ("x" * 300 + suffix)
         case "NUL in the name":
@@ -111,7 +115,7 @@ FAULTS = [
     for place in PLACES
     for kind in KINDS
     if (place, kind) not in FINE
-    and not (place in TEXT_IS_FINE and kind == "text")
+    and not (place in TEXT_IS_FINE and kind in {"text", "pipe"})  # a shell's <(command) is a pipe, which is waited for
     and not (place in WRITES and kind in WRITTEN_OVER)
 ]
 

@@ -174,3 +174,36 @@ def test_a_long_method_tells_how_far_it_is_and_a_short_one_shows_no_bar(lead_v1:
     _, text = on_terminal(*one, *long, "--quiet")
     assert text == ""
     assert call(*one, *long).stderr.count("explaining") == 0
+
+
+def test_prompts_from_a_pipe_are_waited_for_with_a_word(lead_v1: Path, tmp_path: Path) -> None:
+    """As in a shell's ``--text-file <(command)``: read to its end; where nobody writes, it says what it waits for."""
+    pipe = tmp_path / "prompts"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [*ECGCAM, "explain", str(lead_v1), "--text-file", str(pipe), *ARRAY, "--json"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"note: {pipe}: waiting for prompts, one a line, to its end\n"
+    pipe.write_text("af\nlbbb\n")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["af", "lbbb"]
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="/dev/zero is of Unix")
+def test_a_list_of_prompts_without_an_end_is_one_line(lead_v1: Path, tmp_path: Path) -> None:
+    got = call("explain", lead_v1, "--text-file", "/dev/zero", *ARRAY, cwd=tmp_path)
+    assert (got.returncode, got.stdout) == (2, "")
+    assert got.stderr == "ecgcam: /dev/zero: holds more than 64 MB; --text-file takes one prompt a line\n"
+
+
+def test_a_device_is_not_replaced_by_a_result(tmp_path: Path) -> None:
+    """As a superuser one could put a file in the place of /dev/null."""
+    (tmp_path / "prompts.txt").write_text("af\n")
+    os.mkfifo(tmp_path / "pipe.npz")
+    got = call("embed", "--text-file", "prompts.txt", "--out", "pipe.npz", cwd=tmp_path)
+    assert (got.returncode, got.stdout) == (2, "")
+    assert got.stderr == "ecgcam: pipe.npz: cannot be written (it is a pipe or a device); choose another with --out\n"
+    assert (tmp_path / "pipe.npz").is_fifo()

@@ -14,6 +14,7 @@ from ecgcam.batch.worklist import Item, find_recordings
 from ecgcam.errors import EcgcamError
 from ecgcam.models.spec import InputSpec
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.records.readers import read_stretch
 
 
 @pytest.mark.shared
@@ -118,3 +119,28 @@ def test_names_by_case_dots_and_links(tmp_path: Path) -> None:
         read_record(tmp_path / "nowhere.hea")
     names = [item.name for item in find_recordings([str(tmp_path)])]
     assert sorted(names) == (["REC", "Rec", "link", "rec"] if os.name == "posix" else names)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../rec.dat", "sub/../../rec.dat", "http://127.0.0.1:9/rec.dat"])
+def test_a_header_cannot_have_files_of_others_read(tmp_path: Path, name: str) -> None:
+    """Whether the file is there or not, whole or in parts: wfdb takes names without a folder alone."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "rec.dat").write_bytes(b"\1\0" * 100_000)
+    header = tmp_path / "in/rec.hea"
+    header.write_text(f"rec 1 500 100\n{name} 16 1000/mV 16 0 0 0 0 V1\n")
+    with pytest.raises(EcgcamError, match=r"rec.hea: not a readable WFDB header"):
+        read_record(header)
+    with pytest.raises(EcgcamError, match=r"rec.hea: not a recording that can be read in parts"):
+        read_stretch(header, 0.0, 1.0)
+    for segments in (["rec"], ["../rec"], ["/etc/passwd"]):
+        lines = "\n".join(f"{segment} 100" for segment in segments)
+        (tmp_path / "in/all.hea").write_text(f"all/{len(segments)} 1 500 100\n{lines}\n")
+        with pytest.raises(EcgcamError, match=r"(rec|all).hea: "):
+            read_record(tmp_path / "in/all.hea")
+
+
+def test_segments_within_segments(tmp_path: Path) -> None:
+    wfdb(tmp_path, [[1, 2, 3]], ["I"])
+    (tmp_path / "inner.hea").write_text("inner/1 1 500 3\nrec 3\n")
+    (tmp_path / "outer.hea").write_text("outer/1 1 500 3\ninner 3\n")
+    np.testing.assert_array_equal(read_record(tmp_path / "outer.hea").signal, read_record(tmp_path / "rec.hea").signal)

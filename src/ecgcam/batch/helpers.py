@@ -203,7 +203,7 @@ class _Process:
     def end(self, at_once: bool = False) -> str:
         """Let it end by itself, or, `at_once`, in the middle of its imports; return how it did."""
         if at_once:
-            self._popen.terminate()
+            self._popen.kill()  # it heeds no other signal, and has nothing in hand
         for stream in (self._popen.stdin, self._popen.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -225,7 +225,10 @@ class _Collected(logging.Handler):
 
 def serve() -> None:
     """Be a helper: run what is asked on standard input until it ends. Prints go to stderr, answers to the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its end is for its parent to decide, which ends with what has begun: a batch system sends its signals to both.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     questions = sys.stdin.buffer
     answers: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

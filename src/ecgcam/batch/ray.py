@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -20,7 +22,7 @@ from ecgcam.batch.helpers import cores
 from ecgcam.batch.local import Failed, Finished, Output, Summary, flush_denormals, run_explain
 from ecgcam.batch.manifest import Line
 from ecgcam.batch.reading import Reading
-from ecgcam.batch.resume import undone
+from ecgcam.batch.resume import clear, undone
 from ecgcam.batch.worklist import Failure, Item
 from ecgcam.errors import EcgcamError
 from ecgcam.models.load import load_model
@@ -28,8 +30,14 @@ from ecgcam.settings import Settings
 
 # Recordings that an actor takes at a time: enough to fill its batches, few enough to lose little.
 _SOME = 8
+# What is waited for the death of actors that are killed.
+_PATIENCE_S = 5.0
 # A recording that three actors in a row did not survive is at fault itself.
 _ATTEMPTS = 3
+
+
+# An actor, the recordings it is at, and how many have been at them.
+_Running = tuple[Any, list[Item], int]
 
 
 @dataclass
@@ -120,20 +128,37 @@ def run_with_ray(
     gpus = int(ray.cluster_resources().get("GPU", 0))
     count = jobs or gpus or max(1, int(ray.cluster_resources().get("CPU", 1)))
     actor = ray.remote(Worker).options(num_cpus=1, num_gpus=1 if gpus else 0)
+    running: dict[Any, _Running] = {}
     try:
-        yield from _all(ray, actor, job, count, items, failed, finished)
+        yield from _all(ray, actor, job, count, items, failed, finished, running)
     finally:
+        # An actor is killed in the middle of a result, and cannot tidy up itself.
+        for worker, *_ in running.values():
+            ray.kill(worker)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=_PATIENCE_S)
         ray.shutdown()
+        for _, some, _ in running.values():
+            clear(some, texts, output.out)
 
 
 def _all(
-    ray: Any, actor: Any, job: Any, count: int, items: Iterable[Item], failed: Failed, finished: Finished
+    ray: Any,
+    actor: Any,
+    job: Any,
+    count: int,
+    items: Iterable[Item],
+    failed: Failed,
+    finished: Finished,
+    running: dict[Any, _Running],
 ) -> Iterator[Summary]:
-    """Hand out recordings, take results in the order of recordings, and give what a lost actor had to another."""
+    """Hand out recordings, take results in the order of recordings, and give what a lost actor had to another.
+
+    `running` holds who is at what.
+    """
     waiting = _chunks(items)
     order: deque[list[Item]] = deque()
     arrived: dict[int, Done] = {}
-    running: dict[Any, tuple[Any, list[Item], int]] = {}
 
     def give(worker: Any, some: list[Item], attempt: int) -> None:
         running[worker.explain.remote(some, attempt > 1)] = worker, some, attempt
@@ -191,6 +216,7 @@ def _begin(jobs: int | None) -> Any:
     except ImportError as error:
         raise EcgcamError("--engine ray: Ray is not installed; pip install 'ecgcam[ray]'") from error
     address = os.environ.get("RAY_ADDRESS")
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -202,4 +228,8 @@ def _begin(jobs: int | None) -> Any:
         raise EcgcamError(
             f"--engine ray: Ray cannot be started or reached at {address or 'this machine'} ({error})"
         ) from error
+    finally:
+        # Ray puts its own in, which would end a call as if all had been well.
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
     return ray

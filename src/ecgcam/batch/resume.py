@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,16 @@ def undone(items: Iterable[Item], texts: Sequence[str], done: Done, out: Path) -
             clear_unfinished(item.place(out) / folders[text])
         if left:
             yield item
+
+
+def clear(items: Iterable[Item], texts: Sequence[str], out: Path) -> None:
+    """Take away what a process that was killed left half-made of recordings, and folders in which nothing else is."""
+    folders = slugs(texts)
+    for item in items:
+        for text in texts:
+            clear_unfinished(item.place(out) / folders[text])
+        with contextlib.suppress(OSError):  # not there, or other results are in it
+            item.place(out).rmdir()
 
 
 def refuse_other_settings(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ecgcam.errors import EcgcamError
+from ecgcam.errors import EcgcamError, is_interruption
 from ecgcam.explanation import FILE, SUMMARY, slug_of
 from ecgcam.records.readers import SUFFIXES, record_name
 from ecgcam.timeline import TIMELINE
@@ -39,6 +39,11 @@ class Failure:
 
     item: Item
     error: EcgcamError
+
+    def __post_init__(self) -> None:
+        """Let no interruption pass for a file that cannot be read, whatever was raised over it."""
+        if is_interruption(self.error):
+            raise KeyboardInterrupt from self.error
 
 
 def find_recordings(inputs: Sequence[str], stdin: Iterable[str] | None = None) -> list[Item]:

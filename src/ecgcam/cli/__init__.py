@@ -10,12 +10,15 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130 interrupted."""
+    """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130, 143 or 129 ended by a signal."""
+    from ecgcam.cli import signals
+
     try:
+        signals.heed()
         from ecgcam.cli.app import main as run
 
         run(arguments)
     except KeyboardInterrupt:  # while modules are imported, or on the way out
         if sys.stderr is not None:
-            sys.stderr.write("ecgcam: interrupted; what was written is whole\n")
-        os._exit(130)
+            sys.stderr.write(f"ecgcam: {signals.words()}\n")
+        os._exit(signals.exit_code())

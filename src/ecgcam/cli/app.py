@@ -15,8 +15,9 @@ import typer
 from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
+from ecgcam.cli import signals
 from ecgcam.cli.console import StdoutError, complain, drop_stdout, flush_stdout, prepare_streams
-from ecgcam.errors import EcgcamError
+from ecgcam.errors import EcgcamError, is_interruption
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
@@ -62,7 +63,7 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130 interrupted."""
+    """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130, 143 or 129 ended by a signal."""
     prepare_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
     # To take torch's modules apart before the end takes a fifth of a second, and nothing is left to be done.
@@ -71,13 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether an exception came of Ctrl-C: a zip file that is left in the middle of a write raises another one over it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _of_typer(error: BaseException) -> bool:
@@ -94,10 +88,12 @@ def run(arguments: Sequence[str]) -> int:
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
         flush_stdout()
     except EcgcamError as error:
-        if "--debug" in arguments:
-            traceback.print_exc()
-        complain(str(error))
-        return 2
+        if not is_interruption(error):
+            if "--debug" in arguments:
+                traceback.print_exc()
+            complain(str(error))
+            return 2
+        code = INTERRUPTED
     except StdoutError as error:
         drop_stdout()
         if error.gone:
@@ -125,9 +121,10 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'ecgcam'} --help)")
         return 2
     except Exception as error:
-        if not _interrupted(error):
+        if not is_interruption(error):
             raise
         code = INTERRUPTED
     if code == INTERRUPTED:
-        complain("interrupted; what was written is whole")
+        complain(signals.words())
+        return signals.exit_code()
     return code if isinstance(code, int) else 0

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -107,6 +108,18 @@ class Notes:
 def _tell(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody reads errors any more
         sys.stderr.write(f"{line}\n")
+
+
+@contextmanager
+def waiting(note: str, seconds: float = 2.0) -> Iterator[None]:
+    """Tell `note` on stderr if what is done takes longer: a pipe into which nobody writes looks like a program that hangs."""
+    timer = threading.Timer(seconds, _tell, [f"note: {note}"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def set_up_logging(quiet: bool) -> None:

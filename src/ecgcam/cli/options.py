@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ecgcam.cli.console import waiting
 from ecgcam.errors import EcgcamError
 
 Records = Annotated[
@@ -114,6 +115,8 @@ def note(text: str) -> None:
     logging.getLogger("ecgcam").info(text)
 
 
+# Of a file of prompts; beyond, it is something else, or has no end.
+_MOST_TEXT = 64 << 20
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -136,13 +139,17 @@ def read_prompts(texts: list[str], text_file: Path | None) -> list[str]:
     if text_file is None:
         return texts
     try:
-        lines = text_file.read_text(encoding="utf-8-sig").splitlines()
+        with waiting(f"{text_file}: waiting for prompts, one a line, to its end"), text_file.open("rb") as file:
+            content = file.read(_MOST_TEXT + 1)
+        lines = content.decode("utf-8-sig").splitlines()
     except OSError as error:
         raise EcgcamError(
             f"{text_file}: cannot be read ({error.strerror or error}); --text-file takes one prompt a line"
         ) from error
     except UnicodeDecodeError as error:
         raise EcgcamError(f"{text_file}: is not UTF-8 text; --text-file takes one prompt a line") from error
+    if len(content) > _MOST_TEXT:
+        raise EcgcamError(f"{text_file}: holds more than {_MOST_TEXT >> 20} MB; --text-file takes one prompt a line")
     prompts = [line.strip() for line in lines if line.strip()]
     if not prompts:
         raise EcgcamError(f"{text_file}: holds no prompt; --text-file takes one prompt a line")

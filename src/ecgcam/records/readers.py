@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import load_arrays, one_line
+from ecgcam.files import is_special, load_arrays, one_line
 from ecgcam.records.channels import DAMAGED, Channel, Length, names_for, rate_for, record_from
 from ecgcam.records.dicom import read_dicom
 from ecgcam.records.doubts import doubts_about
@@ -84,6 +84,8 @@ def record_name(path: Path) -> str:
 def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None], Record]:
     suffix = path.suffix.lower()
     header = _header_of(path)
+    for file in (path, header):
+        _refuse_special(file)
     if suffix in _FILES and not (suffix == ".mat" and header.is_file()):
         if not path.is_file():
             raise EcgcamError(f"{path}: no such recording; check the path")
@@ -97,6 +99,11 @@ def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None]
             f"{path}: cannot tell what this is; WFDB (.dat, .hea, stem) and {', '.join(sorted(_FILES))} are read"
         )
     raise EcgcamError(f"{path}: no such recording; check the path")
+
+
+def _refuse_special(path: Path) -> None:
+    if is_special(path):
+        raise EcgcamError(f"{path}: is a pipe or a device, which may never end; copy the recording to a file first")
 
 
 def _header_of(path: Path) -> Path:
@@ -270,6 +277,7 @@ def _check_header(header: Path, head: Any) -> None:
         )
     for name in dict.fromkeys(head.file_name):
         data = header.parent / name
+        _refuse_special(data)
         if not data.is_file():
             raise EcgcamError(f"{header}: its data file {name} is missing; put it beside the header")
         size = data.stat().st_size
@@ -297,8 +305,9 @@ def _check_segment(header: Path) -> None:
         head = wfdb.rdheader(str(header.with_suffix("")))
     except _DAMAGED as error:
         raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
+    names = getattr(head, "file_name", None) or ()  # a segment may have segments itself
     if head.sig_len:
-        data = {header.parent / name for name in head.file_name or ()}
+        data = {header.parent / name for name in names}
         _check_claim(header, head, sum(file.stat().st_size for file in data if file.is_file()))
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
-from ecgcam.files import atomic, writing
+from ecgcam.files import atomic, is_special, writing
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.render import paper, wording
 from ecgcam.render.boxes import Box, PageBoxes
@@ -74,6 +74,8 @@ def read_scan(path: Path) -> Image.Image:
     EcgcamError
         If it is missing, no picture, or too small for a page.
     """
+    if is_special(path):
+        raise EcgcamError(f"{path}: is a pipe or a device, not a picture; save the scan to a file first")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a page at 1200 dpi is large and no bomb

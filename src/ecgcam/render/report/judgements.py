@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ecgcam.errors import EcgcamError
+from ecgcam.files import is_special
 
 FILES = ("evidence.jsonl", "evidence.json")  # a row a line; or one array of the same rows
 _TEXTS = ("text", "method", "mask", "metric", "direction")
@@ -30,6 +31,8 @@ def read_judgements(places: Iterable[Path]) -> list[dict[str, Any]]:
         for path in found:
             if path.is_file():
                 rows += _read(path)
+            elif is_special(path):
+                raise EcgcamError(f"{path}: is a pipe or a device; name the file or folder of ecgcam evaluate --out")
     return rows
 
 

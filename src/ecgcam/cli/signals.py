@@ -1,0 +1,58 @@
+"""What ends a command from outside: Ctrl-C, and the signals of a batch system or a terminal that is closed. All end it alike."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+# Batch systems send the first before they kill; the second comes when a terminal or a connection is closed.
+_ENDINGS = ("SIGTERM", "SIGHUP")
+# One call is often sent the same signal by several (the job, its step, the group): within so many seconds they are one.
+_SAME = 2.0
+
+# By signal, when it came.
+_came: dict[int, float] = {}
+
+
+def heed() -> None:
+    """Let SIGTERM and SIGHUP do in this process what Ctrl-C does, unless whoever started it wants otherwise (`nohup`)."""
+    for name in _ENDINGS:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+    sys.unraisablehook = _not_lost
+
+
+def exit_code() -> int:
+    """Return 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP: 128 and the signal, as shells count."""
+    return 128 + next(iter(_came), signal.SIGINT)
+
+
+def words() -> str:
+    """Return the line that says so."""
+    number = next(iter(_came), signal.SIGINT)
+    what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+    return f"{what}; what was written is whole"
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    before, now = max(_came.values(), default=-_SAME), time.monotonic()
+    _came.setdefault(number, now)
+    if now - before >= _SAME:
+        raise KeyboardInterrupt
+
+
+def _not_lost(unraisable: UnraisableHookArgs) -> None:
+    """Send an interruption again that came where Python lets no exception through, such as importlib's own callbacks."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
