@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -245,6 +247,21 @@ def test_settings_travel_with_the_map(mini: EcgTextModel, record: Record) -> Non
     (other,) = ecgcam.explain(record, [AF], mini, method="hires-cam", layer="signal.stages.0", mask="noise", seed=5)
     assert np.abs(other.map_cells - got.map_cells).max() > 0
     assert got.map_cells.shape[1] == 625
+
+
+def test_an_explanation_travels_to_helpers_without_torch(mini: EcgTextModel, record: Record) -> None:
+    """Its pickle names NumPy and ecgcam alone: each helper would import torch, which takes as long as all that it draws."""
+    seen: set[str] = set()
+
+    class Seen(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> object:
+            seen.add(module.partition(".")[0])
+            return super().find_class(module, name)
+
+    made = ecgcam.explain(record, ["atrial fibrillation"], mini, against="mean")[0]
+    again = Seen(io.BytesIO(pickle.dumps(made))).load()
+    assert again.meta == made.meta
+    assert seen == {"ecgcam", "numpy"}
 
 
 def test_no_gradient(mini: EcgTextModel, record: Record) -> None:

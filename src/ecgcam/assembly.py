@@ -246,7 +246,9 @@ def _meta(
         "smoothing": {"smoother": settings.smoother, "ms": settings.smooth_ms, "signed": settings.signed_gradient},
         "warnings": warnings,
         "versions": {
-            "ecgcam": __version__, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+            # As plain text: torch's own kind of it would bring torch into every process that takes an explanation.
+            "ecgcam": __version__, "torch": str(torch.__version__), "numpy": np.__version__,
+            "python": platform.python_version(),
         },
     }  # fmt: skip
 

@@ -128,3 +128,40 @@ def test_where_they_do_not_pay_there_are_none(monkeypatch: pytest.MonkeyPatch) -
     helpers_for(None, None)
     helpers_for(1, 3)
     assert started == [2, 2, 3]
+
+
+_AHEAD = """
+import os, sys, threading
+from ecgcam.batch.helpers import load_torch_ahead
+load_torch_ahead()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join()
+assert "torch" not in sys.modules
+assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+assert "libtorch_python.so" in open("/proc/self/maps").read()
+import torch
+assert float(torch.ones(3) @ torch.ones(3)) == 3.0
+load_torch_ahead()
+assert threading.active_count() == 1
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="done there alone")
+def test_torchs_libraries_are_loaded_ahead_of_torch() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    subprocess.run([sys.executable, "-c", _AHEAD], check=True, env=environment)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="done there alone")
+def test_torch_without_its_libraries_is_left_to_torch(tmp_path: Path) -> None:
+    """Of another build, or half installed: the import says what is wrong, if anything is."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text("there = True\n")
+    code = (
+        f"import sys, threading; sys.path.insert(0, {str(tmp_path)!r}); from ecgcam.batch.helpers import load_torch_ahead;"
+        "load_torch_ahead(); [t.join() for t in threading.enumerate() if t is not threading.main_thread()];"
+        "import torch; assert torch.there"
+    )
+    got = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert got.stderr == ""

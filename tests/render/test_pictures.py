@@ -26,6 +26,7 @@ from ecgcam.explanation import Explanation
 from ecgcam.render import fonts
 from ecgcam.render.colour import average, colours, shade
 from ecgcam.render.lead_strip import LeadDrawing
+from ecgcam.render.output import PNG_LEVEL, encode_png
 
 MM = 6  # pixels per millimetre at the default resolution
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -423,6 +424,25 @@ def test_png_states_its_resolution(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "RGB"
         assert image.info["dpi"] == pytest.approx((152.4, 152.4), abs=0.01)
+
+
+def test_png_holds_the_pixels(tmp_path: Path) -> None:
+    """Of any width, sliced or not; Pillow, which reads it, checks every part's checksum."""
+    rng = np.random.default_rng(3)
+    for width, height in [(1, 1), (7, 5), (300, 41)]:
+        drawn = rng.integers(0, 256, (height, width + 2, 4), np.uint8)[:, 1:-1]
+        (tmp_path / "a.png").write_bytes(encode_png(drawn, 100))
+        with Image.open(tmp_path / "a.png") as image:
+            image.verify()
+        with Image.open(tmp_path / "a.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), drawn[..., :3])
+
+
+def test_png_is_no_larger_than_pillows(tmp_path: Path) -> None:
+    render.save(render.strip(explanation(hot={"I": (10, 400, 1.0)}), "I"), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "b.png", compress_level=PNG_LEVEL)
+    assert (tmp_path / "a.png").stat().st_size <= (tmp_path / "b.png").stat().st_size
 
 
 def test_errors_name_what_is_allowed(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ COMMANDS = (
     "explain", "score", "embed", "evaluate", "draw", "report", "overlay", "summarize", "simulate", "methods", "models",
 )  # fmt: skip
 
+_OF_A_MODEL = ("explain", "score", "evaluate")
+
 
 def application(commands: Sequence[str] = COMMANDS) -> typer.Typer:
     """Return the command line with some of its commands: to look through the options of all takes longer than many a call."""
@@ -83,6 +85,10 @@ def _of_typer(error: BaseException) -> bool:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     named = next((word for word in arguments if not word.startswith("-")), "")
+    if named in _OF_A_MODEL and not {"-h", "--help"} & set(arguments):
+        from ecgcam.batch.helpers import load_torch_ahead
+
+        load_torch_ahead()
     command = typer.main.get_command(application((named,) if named in COMMANDS else COMMANDS))
     try:
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)

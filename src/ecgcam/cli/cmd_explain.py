@@ -191,6 +191,7 @@ def run(
     from ecgcam.files import check_writable
     from ecgcam.prompts import clean_texts, vocabulary_prompts
     from ecgcam.records import parse_lead_names
+    from ecgcam.records.readers import is_there
     from ecgcam.settings import Settings
 
     set_up_logging(quiet)
@@ -259,7 +260,7 @@ def run(
     with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
         checked = None
         if work.only is not None and not follow_growth:
-            if helpers is None or not work.only.path.exists():
+            if helpers is None or not is_there(work.only.path):
                 reading.check(work.only, spec.input)
             else:  # beside the import of torch: reading has imports of its own
                 checked = helpers.submit(reading.check, work.only, spec.input)

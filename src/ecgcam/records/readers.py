@@ -81,6 +81,11 @@ def record_name(path: Path) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is anything to read: the file, or the header of a WFDB recording that is named by its stem."""
+    return path.exists() or _header_of(path).exists()
+
+
 def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None], Record]:
     suffix = path.suffix.lower()
     header = _header_of(path)
