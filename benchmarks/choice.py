@@ -4,10 +4,11 @@
     python -m benchmarks.choice report --data PTBXL --ludb LUDB --out REPORT.jsonl --page docs/evidence.md
 
 ``search``: the network trained on folds 1-7 (training/weights/select-1.npz), simulated recordings of seeds 0 to 999, and fold 8:
-a handful of methods with every layer, two with every mask, and all at the shipped layer and mask. ``report``: the shipped
-weights, seeds from 1,000 up, fold 9 and LUDB, which nothing was chosen on, with the shipped defaults and what the search put
-first. The file holds a line for a map; a run that was interrupted goes on after it. What runs at a time is one recording and
-one map, so memory does not grow but for the lines.
+a handful of methods with every layer, two with every mask, and all at the shipped layer and mask (the dear ones on a fifth of
+the recordings, some with fewer draws). ``report``: the shipped weights, seeds from 1,000 up, fold 9 and LUDB, which nothing was
+chosen on, with the shipped defaults and what the search put first (some methods on a third). The file holds a line for
+a map; a run that was interrupted goes on after it. What runs at a time is one recording and one map, so memory does not grow
+but for the lines.
 
 Of simulated recordings: relevance mass over the mass that is aimed at, min(3 x chance, (1 + chance) / 2), and pointing (paced:
 over time alone), truth widened by half a cell; of all: deletion and insertion by the line over tiles of 80 ms.
@@ -51,17 +52,33 @@ LAYERS = ("signal.stem", "signal.stages.0", "signal.stages.1")
 HANDFUL = ("grad-cam", "hires-cam", "layer-cam", "grad-cam-elementwise", "xgrad-cam", "layer-integrated-gradients")
 CHOSEN = "layer-integrated-gradients"
 # Fewer draws than by default, for methods whose draws differ in nothing but their number.
-FEWER: dict[str, dict[str, Any]] = {"kernel-shap": {"samples": 512}, "lime": {"samples": 512}, "dff": {"steps": 100}}
+FEWER: dict[str, dict[str, Any]] = {
+    "kernel-shap": {"samples": 512}, "lime": {"samples": 512}, "dff": {"steps": 100}, "ss-cam": {"draws": 2},
+    "is-cam": {"steps": 2},
+}  # fmt: skip
+# More than a second a map, which the others are far below: judged on fewer recordings.
+DEAR = ("score-cam", "ss-cam", "is-cam", "gradient-shap", "occlusion", "lead-shapley", "kernel-shap", "lime")
 REAL = ("af", "lbbb", "rbbb", "pvc", "paced", "inferior-mi", "lvh")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method with a layer and a mask; None for the model's."""
+    """A method with a layer, a mask and a number of steps; None for the model's and the method's."""
 
     method: str
     layer: str | None = None
     mask: str | None = None
+    steps: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the method is set to."""
+        return FEWER.get(self.method, {}) if self.steps is None else {"steps": self.steps}
+
+    @property
+    def name(self) -> str:
+        """As in tables."""
+        return self.method if self.steps is None else f"{self.method}, {self.steps} steps"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +135,7 @@ def judged(case: Case, candidate: Candidate, model: EcgTextModel, seed: int) -> 
 
     settings = Settings(
         method="grad-cam" if candidate.method == RANDOM else candidate.method,
-        layer=candidate.layer, mask=candidate.mask, gradient=None, seed=seed, options=FEWER.get(candidate.method, {}),
+        layer=candidate.layer, mask=candidate.mask, gradient=None, seed=seed, options=candidate.options,
     )  # fmt: skip
     prepared = prepare(case.window, model.input, Settings(seed=seed))
     # The fill of `Edits` is for another way to take tiles out than the line.
@@ -169,7 +186,7 @@ class Lines:
 
     def add(self, case: Case, candidate: Candidate, values: dict[str, float] | None) -> None:
         """Keep a line; `values` is None where the model does not allow the method."""
-        parts = [candidate.method, candidate.layer, candidate.mask]
+        parts = [candidate.method, candidate.layer, candidate.mask, candidate.steps]
         line = {"case": case.name, "group": case.group, "candidate": parts, "values": values}
         self.known[case.name, candidate] = line
         with self.path.open("a", encoding="utf-8") as file:
@@ -223,7 +240,7 @@ def ranked(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str])
     head = f"| method | layer | mask | mean | {' | '.join(names)} |\n|---|---|---|{'---:|' * (len(names) + 1)}\n"
     rows.sort(key=lambda row: -row[0])
     return head + "\n".join(
-        f"| {c.method} | {_short(c)} | {c.mask or 'baseline'} | {' | '.join(cells)} |" for _, cells, c in rows
+        f"| {c.name} | {_short(c)} | {c.mask or 'baseline'} | {' | '.join(cells)} |" for _, cells, c in rows
     )
 
 
@@ -234,7 +251,7 @@ def _pooled(lines: Lines, candidate: Candidate, groups: Sequence[str], metric: s
 
 def _short(candidate: Candidate) -> str:
     cells = candidate.method != RANDOM and METHODS[candidate.method].family != "signal"
-    return (candidate.layer or "signal.stages.1").removeprefix("signal.") if cells else ""
+    return (candidate.layer or "signal.stages.1").replace("signal.", "").replace(",", " + ") if cells else ""
 
 
 def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str]) -> str:
@@ -251,7 +268,7 @@ def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str
                 name = f"{group}{' (time)' if AIMED[group] else ''}"
                 cells = [
                     name,
-                    candidate.method,
+                    candidate.name,
                     _short(candidate),
                     _cell(by["mass"]),
                     f"{aim(chance):.2f}",
@@ -268,7 +285,7 @@ def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str
             ]
             if len(found[0]):
                 cells = " | ".join(_cell(values) for values in found)
-                out.append(f"| {name} | {candidate.method} | {_short(candidate)} | {cells} | {len(found[0])} |")
+                out.append(f"| {name} | {candidate.name} | {_short(candidate)} | {cells} | {len(found[0])} |")
     return "\n".join(out)
 
 
@@ -285,7 +302,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--weights", type=Path, help="default: select-1.npz for search, the shipped ones for report")
-    parser.add_argument("--count", type=int, default=None, help="simulated recordings a finding; 10, 10 and 4, or 50")
+    parser.add_argument(
+        "--count", type=int, default=None, help="simulated recordings a finding; 10, or 50 (dear methods fewer)"
+    )
     parser.add_argument("--each", type=int, default=None, help="real recordings a finding; 2, or 6")
     parser.add_argument("--stages", default="layers,masks,methods", help="for search")
     parser.add_argument("--methods", default="all", help="of the stage of that name")
@@ -298,29 +317,38 @@ def main() -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     lines = Lines(args.out, {"weights": digest, "seed": args.seed})
     if not search:
-        candidates = [
-            Candidate("grad-cam"), Candidate(CHOSEN, "signal.stages.0"), Candidate("layer-cam", "signal.stages.0"),
-            Candidate("integrated-gradients"), Candidate(RANDOM),
-        ]  # fmt: skip
+        first = [Candidate("grad-cam"), Candidate(RANDOM)]
+        some = [Candidate(CHOSEN, LAYERS[1]), Candidate(CHOSEN, LAYERS[1], None, 1)]
+        dear = [Candidate(CHOSEN, LAYERS[0]), Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
         groups = ["fold 9", *(["LUDB"] if args.ludb else [])]
-        judge_all(simulated(model, 1000, args.count or 50), candidates, model, lines, args.seed)
-        judge_all(real(model, args.data, 9, args.each or 6), candidates, model, lines, args.seed)
-        if args.ludb:
-            judge_all(ludb(model, args.ludb, args.each or 6), candidates, model, lines, args.seed)
+        count, each = args.count or 50, args.each or 6
+        for candidates, share in ((first, 1), (some, 1), (dear, 3)):
+            judge_all(simulated(model, 1000, max(1, count // share)), candidates, model, lines, args.seed)
+            judge_all(real(model, args.data, 9, max(1, each // share)), candidates, model, lines, args.seed)
+            if args.ludb:
+                judge_all(ludb(model, args.ludb, max(1, each // share)), candidates, model, lines, args.seed)
+        candidates = [first[0], *some, *dear, first[1]]
         tables = {"choice-report": reported(lines, candidates, groups)}
     else:
         names = list(METHODS) if args.methods == "all" else args.methods.split(",")
         every = [Candidate(name) for name in (*names, RANDOM)]
         layered = [Candidate(name, layer) for name in HANDFUL for layer in (*LAYERS, ",".join(LAYERS[1:]))
                    if "," not in layer or METHODS[name].family == "cam"]  # fmt: skip
+        layered += [Candidate(CHOSEN, LAYERS[1], None, steps) for steps in (1, 2, 4)]
+        layered += [Candidate(CHOSEN, LAYERS[0], None, steps) for steps in (1, 2, 4)]
         masked = [Candidate(name, layer, mask) for name, layer in (("grad-cam", None), (CHOSEN, LAYERS[1]))
                   for mask in FILLS if mask != "mean"]  # fmt: skip
-        stages = {"layers": (layered, 10), "masks": (masked, 10), "methods": (every, 4)}
+        stages = {"layers": (layered, 10), "masks": (masked, 10), "methods": (every, 10)}
         tables = {}
         for stage in args.stages.split(","):
             candidates, count = stages[stage]
-            judge_all(simulated(model, 0, args.count or count), candidates, model, lines, args.seed)
-            judge_all(real(model, args.data, 8, args.each or 2), candidates, model, lines, args.seed)
+            count, each = args.count or count, args.each or 2
+            for some, few in (([c for c in candidates if (c.method in DEAR) is dear], dear) for dear in (False, True)):
+                if some:
+                    judge_all(simulated(model, 0, max(1, count // 5) if few else count), some, model, lines, args.seed)
+                    judge_all(
+                        real(model, args.data, 8, max(1, each // 2) if few else each), some, model, lines, args.seed
+                    )
             tables[f"choice-{stage}"] = ranked(lines, candidates, ["fold 8"])
     for name, table in tables.items():
         print(f"\n{name}\n{table}", flush=True)

@@ -28,7 +28,7 @@ from training.data import ROOT, load_findings, load_ptbxl
 from training.metrics import auroc
 from training.train import FS, SAMPLES
 
-from benchmarks.choice import FEWER, HANDFUL, LAYERS
+from benchmarks.choice import DEAR, FEWER, HANDFUL, LAYERS
 from benchmarks.page import put
 from ecgcam.attribution.masking import FILLS
 from ecgcam.attribution.methods import METHODS
@@ -231,7 +231,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--records", type=int, default=20)
+    parser.add_argument("--most", type=int, default=50, help="recordings for the shipped defaults")
+    parser.add_argument("--records", type=int, default=20, help="for other methods")
+    parser.add_argument("--dear", type=int, default=3, help="for those of `benchmarks.choice.DEAR`")
     parser.add_argument("--methods", default="all", help="at the shipped layer and mask")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
@@ -244,20 +246,28 @@ def main() -> None:
     result: dict[str, Any] = {"reliance": reliance(model, held_out, np.random.default_rng(args.seed)), "rows": {}}
     print(json.dumps(result["reliance"]), flush=True)
     names = list(METHODS) if args.methods == "all" else args.methods.split(",")
-    plans = {shipped.spec.layer: [Trial(name) for name in names]}
+    layer = shipped.spec.layer
+    plans = [
+        (layer, [Trial("grad-cam")], args.most),
+        (layer, [Trial(name) for name in names if name not in (*DEAR, "grad-cam")], args.records),
+        (layer, [Trial(name) for name in names if name in DEAR], args.dear),
+    ]
     if not args.quick:
-        plans[shipped.spec.layer] += [
-            Trial("grad-cam", mask) for mask in FILLS if mask not in ("mean", model.input.fill)
-        ]
-        plans |= {layer: [Trial(name) for name in HANDFUL] for layer in LAYERS if layer != shipped.spec.layer}
-    for layer, trials in plans.items():
-        result["rows"][layer] = judged(model, held_out[: args.records], trials, layer, args.seed)
+        masks = [mask for mask in FILLS if mask not in ("mean", model.input.fill)]
+        plans.append((layer, [Trial("grad-cam", mask) for mask in masks], args.records))
+        plans += [(other, [Trial(name) for name in HANDFUL], args.records) for other in LAYERS if other != layer]
+    for layer, trials, count in plans:
+        rows = judged(model, held_out[:count], trials, layer, args.seed) if trials else []
+        # The random map of the most recordings is the one that is told.
+        rows = [row for row in rows if row["method"] != RANDOM or not result["rows"]]
+        result["rows"].setdefault(layer, []).extend(rows)
+        print(f"{layer}: {', '.join(trial.method for trial in trials)}", flush=True)
     text = f"{said(result['reliance'])}\n\n{table(result['rows'])}"
     print(text, flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if args.page is not None:
-        put(args.page, "planted", text)
+        put(args.page, "planted", text, shipped.checkpoint_sha256)
 
 
 if __name__ == "__main__":

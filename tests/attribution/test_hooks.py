@@ -371,3 +371,43 @@ def test_cells_of_every_layout_on_paper(how: str) -> None:
     want = torch.zeros(2, 1, 2, 8)
     want[0, 0, 0], want[1, 0, 1] = share, share
     torch.testing.assert_close(got.gradients, want)
+
+
+class Bypass(nn.Module):
+    """The layer's output is not all that reaches the embedding: its input does too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv1d(2, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.features(x) + x).square().mean(dim=-1)
+
+
+class Through(Bypass):
+    """It is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x).pow(3).mean(dim=-1)
+
+
+@pytest.mark.parametrize(("network", "passes"), [(Bypass, 2 + 4), (Through, 2 + 2)])
+def test_slopes_along_are_those_of_each_point_by_itself(network: type[nn.Module], passes: int) -> None:
+    torch.manual_seed(0)
+    model = toy_model(network(), {"features": SAMPLES}, samples=4)
+    x, start, text, points = torch.randn(3, 2, 4), torch.randn(1, 2, 4), torch.eye(2)[0], [0.1, 0.4, 0.8, 1.0]
+    model.encode_signal(x)
+    slopes_along(model, x, start, text, points, batch=6)  # what is remembered of the model is looked at once
+    ran = []
+    handle = model.network.features.register_forward_hook(lambda *_: ran.append(1))
+    way, slopes = slopes_along(model, x, start, text, points, batch=6)
+    handle.remove()
+    assert len(ran) == passes  # two at a time of the three signals' layers, where nothing goes around the layer
+    begin, end = model.network.features(start).detach(), model.network.features(x).detach()
+    torch.testing.assert_close(way, end - begin)
+    for point, slope in zip(points, slopes, strict=True):
+        A = (begin + point * (end - begin)).requires_grad_()
+        handle = model.network.features.register_forward_hook(lambda *_, A=A: A)
+        (wanted,) = torch.autograd.grad((model.encode_signal(x) @ text).sum(), A)
+        handle.remove()
+        torch.testing.assert_close(slope, wanted)

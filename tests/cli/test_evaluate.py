@@ -142,3 +142,25 @@ def load():
     assert {row["method"] for row in rows} >= {"grad-cam"}
     assert run([*call, "--target", "QRS", "--text", "x"]) == 2
     assert "--text and --target" in capsys.readouterr().err
+
+
+def test_marks_of_an_annotation_file_are_a_truth(ecgcam: Run, tmp_path: Path) -> None:
+    write(simulate("pvc", 3), tmp_path)
+    call = (
+        "evaluate",
+        tmp_path / "pvc-3.dat",
+        "--text",
+        "premature ventricular complexes",
+        "--what",
+        "localisation",
+        "--json",
+    )
+    by = {(row["method"], row["metric"]): row for row in rows(ecgcam(*call, "--annotations", "atr:V").out)}
+    assert by["grad-cam", "auc"]["mean"] > 0.7 > by["random map", "auc"]["mean"]
+    assert ("grad-cam", "leads: mass") not in by  # a mark of the whole heart is in every lead
+    missing = ecgcam(*call, "--annotations", "qrs:V")
+    assert missing.code == 2
+    assert "pvc-3.qrs" in missing.err
+    both = ecgcam(*call, "--annotations", "atr:V", "--truth", tmp_path)
+    assert both.code == 2
+    assert "--annotations" in both.err

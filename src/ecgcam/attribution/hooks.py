@@ -150,9 +150,18 @@ def curvature(model: EcgTextModel, x: Tensor, text: Tensor, layer: str | None = 
 
 
 def slopes_along(
-    model: EcgTextModel, x: Tensor, start: Tensor, text: Tensor, points: Sequence[float], layer: str | None = None
+    model: EcgTextModel,
+    x: Tensor,
+    start: Tensor,
+    text: Tensor,
+    points: Sequence[float],
+    layer: str | None = None,
+    batch: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Return how far the target layer's cells lie from those of another signal, and the gradients on the straight way there.
+
+    Where nothing but the layer reaches the embedding, what lies before it runs once; what lies behind it, for several points
+    at a time.
 
     Parameters
     ----------
@@ -163,9 +172,11 @@ def slopes_along(
     text : Tensor, (D,)
         The prompt's embedding.
     points : sequence of float
-        Where on the way the gradients are taken: above 0, the start; 1 is the signal's own layer.
+        Where on the way the gradients are taken: 0 is the start, 1 is the signal's own layer.
     layer : str, optional
         Module path; default the model's target layer.
+    batch : int
+        Rows of the layer at a time; N at least, one point after the other.
 
     Returns
     -------
@@ -173,25 +184,28 @@ def slopes_along(
         A - A_start, and the score's gradient with respect to the layer at A_start + a (A - A_start) for each point a.
     """
     module, where = model.layer(layer)
-    path, slopes = layer or model.spec.layer, []
+    path, axis, slopes = layer or model.spec.layer, 1 if where.layout == "TBC" else 0, []
     with frozen(model.network), torch.no_grad(), _leaf_output(module, path, part=where.part) as outputs:
         model.encode_signal(start)
-    _need_one_run(outputs, path, model)
-    begin = outputs[0]
-    for point in points:
+        _need_one_run(outputs, path, model)
+        model.encode_signal(x)
+    begin, end = outputs
+    alone = model.remember(("closed at", path), lambda: _closed(model, module, path, where.part))
+    several = max(1, batch // len(x)) if alone else 1
+    for some in (points[i : i + several] for i in range(0, len(points), several)):
+        way = torch.cat([begin + point * (end - begin) for point in some], dim=axis).requires_grad_()
 
-        def on_the_way(output: Tensor, point: float = point) -> Tensor:
-            return begin + point * (output - begin)
+        def on_the_way(_output: Tensor, way: Tensor = way) -> Tensor:
+            return way.clone()
 
-        with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, on_the_way, where.part) as outputs:
-            score = (model.encode_signal(x.detach()) @ text.detach()).sum()
-            _need_one_run(outputs, path, model)
+        with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, on_the_way, where.part):
+            score = (model.encode_signal(start if alone else x.detach()) @ text.detach()).sum()
             _need_gradient(score, path)
-            (slope,) = torch.autograd.grad(score, outputs[0])
-        slopes.append(to_cells(slope, where) / point)
+            (slope,) = torch.autograd.grad(score, way)
+        slopes += [to_cells(part, where) for part in slope.chunk(len(some), dim=axis)]
     if not any(bool(slope.any()) for slope in slopes):
         raise _unreached(model, x, text[None], path)
-    return to_cells(outputs[0].detach() - begin, where), torch.stack(slopes)
+    return to_cells(end - begin, where), torch.stack(slopes)
 
 
 def unscaled_slopes(
@@ -630,6 +644,21 @@ def _takes_more_rows(model: EcgTextModel, module: nn.Module, path: str, axis: in
         except RuntimeError:  # how torch says that shapes do not fit
             return False
     return two.shape == (2, own.shape[1]) and torch.allclose(two, own.expand_as(two), rtol=1e-4, atol=1e-6)
+
+
+def _closed(model: EcgTextModel, module: nn.Module, path: str, part: int | None) -> bool:
+    """Whether a layer's output alone makes the embedding: one signal, with two others' put there, comes out as these two."""
+    shape = (3, len(model.input.leads), model.input.samples)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(model.device)
+    with frozen(model.network), torch.no_grad(), _leaf_output(module, path, part=part) as outputs:
+        own = model.encode_signal(x[1:])
+    with frozen(model.network), torch.no_grad():
+        try:
+            with _leaf_output(module, path, lambda _output: outputs[0].clone(), part):
+                put = model.encode_signal(x[:1])
+        except RuntimeError:  # how torch says that shapes do not fit
+            return False
+    return put.shape == own.shape and torch.allclose(put, own, rtol=1e-4, atol=1e-6)
 
 
 @contextmanager

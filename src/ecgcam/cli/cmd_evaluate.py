@@ -48,6 +48,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(
+            "--annotations",
+            metavar="EXT:SYMBOLS",
+            help="The truth is these marks of the WFDB annotation file beside each recording: atr:V; leads:N for LUDB's QRS.",
+            show_default=False,
+        ),
+    ] = None,
     scale: Annotated[
         str, typer.Option("--scale", metavar="evidence|lead|raw", help="At which maps are judged.")
     ] = "evidence",
@@ -101,7 +110,7 @@ def run(
     from ecgcam.batch.worklist import Item, find_recordings
     from ecgcam.evidence.edits import check_tile
     from ecgcam.evidence.journal import Journal
-    from ecgcam.evidence.truths import find_truth
+    from ecgcam.evidence.truths import Annotations, find_truth
     from ecgcam.explanation import SCALES
     from ecgcam.prompts import clean_texts
     from ecgcam.records import parse_lead_names
@@ -133,6 +142,9 @@ def run(
     items = find_recordings(records, sys.stdin)
     if resume and out is None:
         raise EcgcamError("--resume: needs the folder of the run to go on with; give --out DIR")
+    marks = None if annotations is None else Annotations.parse(annotations)
+    if marks is not None and truth is not None:
+        raise EcgcamError("--truth and --annotations: each says where the finding is; give one of them")
     if truth is not None and not truth.is_dir():
         raise EcgcamError(f"{truth}: no such folder; --truth takes the folder of NAME-truth.npz files")
     if len(items) == 1:
@@ -140,7 +152,7 @@ def run(
     asked = {
         "texts": prompts, "methods": named, "masks": fills, "what": rooms, "scale": scale, "tile_ms": tile, "seed": seed,
         "randomisations": randomisations,
-        "model": spec.name, "start": start, "seconds": seconds,
+        "annotations": annotations, "model": spec.name, "start": start, "seconds": seconds,
     }  # fmt: skip
     journal = Journal(out, asked, resume)
 
@@ -159,7 +171,7 @@ def run(
 
     def judged(item: Item) -> Iterator[Entry]:
         window = reading.window(reading.record(item, spec.input), spec.input, start)
-        known = find_truth(item.path, truth)
+        known = find_truth(item.path, truth) if marks is None else marks.read(item.path)
         yield from evaluate_window(window, prompts, loaded, Settings(seed=seed), trials, plan, known, refused)
 
     with journal, progress(len(items), "evaluating", quiet) as step:

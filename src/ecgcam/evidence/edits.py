@@ -112,6 +112,11 @@ class Case:
         return float(self.score(self.signal[None])[0])
 
     @cached_property
+    def bare(self) -> float:
+        """The score with every tile taken out."""
+        return float(self.scores_without(np.ones((1, len(self.tiles)), bool))[0])
+
+    @cached_property
     def _noise(self) -> FloatArray:
         """Noise at each lead's own level: the deviation of white noise whose steps are as large as the lead's median step."""
         rng = np.random.default_rng([self.seed, 1])
@@ -124,9 +129,11 @@ class Case:
         return noise
 
     def _edited(self, removed: BoolArray) -> FloatArray:
+        grid = np.zeros((len(self.members), len(self.bounds) - 1), bool)
+        grid[tuple(self.tiles[removed].T)] = True
         hidden = np.zeros(self.signal.shape, bool)
-        for group, interval in self.tiles[removed]:
-            hidden[self.members[group], self.bounds[interval] : self.bounds[interval + 1]] = True
+        for rows_together, gone in zip(self.members, np.repeat(grid, np.diff(self.bounds), axis=1), strict=True):
+            hidden[rows_together] = gone
         hidden &= self.valid
         edited = self.signal.copy()
         rows = np.flatnonzero(hidden.any(axis=1)).tolist()

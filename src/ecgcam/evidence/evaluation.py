@@ -97,7 +97,7 @@ def evaluate_window(
 
     A method that the model does not allow is handed to `refused`; the others go on.
     """
-    truth_here = None if truth is None else truth.on(window)
+    truth_here, judged = (None, window.valid) if truth is None else (truth.on(window), truth.judged(window))
     name = window.record.name
     drawn: dict[tuple[str, str], list[_Bench]] = {}
     for trial in trials:
@@ -117,14 +117,14 @@ def evaluate_window(
             if (text, mask) not in drawn:
                 drawn[text, mask] = _benches(window, text, model, chosen, plan)
                 blind = random_map(drawn[text, mask][0].case, settings.seed)
-                values, chances = _judge(blind, drawn[text, mask], truth_here, half, window.valid, plan)
+                values, chances = _judge(blind, drawn[text, mask], truth_here, half, judged, plan)
                 if text in checks:
                     another = random_map(drawn[text, mask][0].case, settings.seed + 1)
                     compared = (check for check in checks[text] if check != "time shuffled")
                     values |= dict.fromkeys(compared, agreement(blind, another))
                 yield Entry(name, window.start, text, RANDOM, mask, values, chances)
             shown = explanation.scaled_map(plan.scale)
-            values, chances = _judge(shown, drawn[text, mask], truth_here, half, window.valid, plan)
+            values, chances = _judge(shown, drawn[text, mask], truth_here, half, judged, plan)
             yield Entry(name, window.start, text, trial.method, mask, values | checks.get(text, {}), chances)
 
 

@@ -18,9 +18,10 @@ SUBSETS, SUBSET_SHARE = 64, 0.2
 
 def curves(case: Case, values: Map) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return the scores with the first tiles removed, and with only the first tiles left, each (13,) for `SHARES`."""
-    first = top_tiles(order_of(case.importance(values), case.seed), SHARES)
-    scores = case.scores_without(np.concatenate([first, ~first]))
-    return scores[: len(SHARES)], scores[len(SHARES) :]
+    # The ends are the same for every map: nothing taken out, and everything.
+    first = top_tiles(order_of(case.importance(values), case.seed), SHARES[1:-1])
+    removed, left = np.split(case.scores_without(np.concatenate([first, ~first])), 2)
+    return np.array([case.whole, *removed, case.bare]), np.array([case.bare, *left, case.whole])
 
 
 def from_curves(removed: npt.NDArray[np.float64], left: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Where a finding is known to be: ``NAME-truth.npz``, as `ecgcam simulate` writes it, or a user's own. No torch."""
+"""Where a finding is known to be: ``NAME-truth.npz`` (`ecgcam simulate`, or a user's own), or WFDB annotations. No torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays
-from ecgcam.records import Window
+from ecgcam.records import CANONICAL_LEADS, Window
 from ecgcam.records.record import canonical_name
 
 BoolArray = npt.NDArray[np.bool_]
+
+# s around the mark of a beat that has no onset and offset: about what a wide QRS takes.
+BEAT = (-0.06, 0.10)
+LEADS = "leads"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,20 +32,30 @@ class Truth:
         Row names.
     fs : float
         Samples per second, from the start of the recording.
+    known : bool, (L, N), optional
+        Where it is known whether the finding is there; None: everywhere.
     """
 
     mask: BoolArray
     leads: tuple[str, ...]
     fs: float
+    known: BoolArray | None = None
 
     def on(self, window: Window) -> BoolArray:
         """Return the mask on a window's leads and samples; false where the truth has no such lead or moment."""
+        return self._laid(self.mask, window)
+
+    def judged(self, window: Window) -> BoolArray:
+        """Return which of a window's samples a map can be judged by, on its leads and samples."""
+        return window.valid if self.known is None else self._laid(self.known, window)
+
+    def _laid(self, mask: BoolArray, window: Window) -> BoolArray:
         at = np.rint(window.time * self.fs).astype(np.int64)
-        inside = at < self.mask.shape[1]
+        inside = at < mask.shape[1]
         rows = np.zeros((len(window.leads), len(at)), bool)
         for row, lead in zip(rows, window.leads, strict=True):
             if lead in self.leads:
-                row[inside] = self.mask[self.leads.index(lead), at[inside]]
+                row[inside] = mask[self.leads.index(lead), at[inside]]
         return rows & window.valid
 
 
@@ -77,3 +91,81 @@ def read_truth(path: Path) -> Truth:
     if fs.size != 1 or not float(fs) > 0:
         raise EcgcamError(f"{path}: its fs is no sampling rate; give samples per second")
     return Truth(mask, tuple(canonical_name(name) or name for name in names), float(fs))
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Which marks of which annotation files are the truth.
+
+    Attributes
+    ----------
+    extension : str
+        Of the files beside a recording, such as ``atr``; ``leads``: a file for each lead, named like it, as LUDB has them.
+    symbols : tuple of str
+        Of the marks (WFDB annot(5)): ``V`` a premature ventricular beat, ``p``, ``N`` and ``t`` LUDB's P, QRS and T.
+    """
+
+    extension: str
+    symbols: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, flag: str) -> Annotations:
+        """Return what ``EXTENSION:SYMBOLS`` asks for, the symbols separated by commas."""
+        extension, _, symbols = flag.partition(":")
+        if not extension or not all(symbols.split(",")):
+            raise EcgcamError(
+                f"--annotations {flag}: write EXTENSION:SYMBOLS, for example atr:V, or leads:N for LUDB's QRS"
+            )
+        return cls(extension, tuple(symbols.split(",")))
+
+    def read(self, recording: Path) -> Truth:
+        """Read the truth of a WFDB recording.
+
+        A mark between ``(`` and ``)`` is a wave from the one to the other, any other is `BEAT` around it. A file for all leads
+        speaks of every lead. Of a lead with a file of its own, what lies before its first mark and after its last is not known.
+
+        Raises
+        ------
+        EcgcamError
+            If a file is missing or damaged, or none has such a mark.
+        """
+        stem = recording.with_suffix("") if recording.suffix else recording
+        names = CANONICAL_LEADS if self.extension == LEADS else (self.extension,)
+        files = [stem.parent / f"{stem.name}.{name.lower() if self.extension == LEADS else name}" for name in names]
+        read = [_marks(file, self.symbols) for file in files]
+        fs = read[0][1]
+        length = max(span[1] for _, _, span in read)
+        mask, known = np.zeros((len(read), length), bool), np.zeros((len(read), length), bool)
+        for row, certain, (stretches, _, span) in zip(mask, known, read, strict=True):
+            certain[span[0] : span[1]] = True
+            for begin, end in stretches:
+                row[begin:end] = True
+        if not mask.any():
+            raise EcgcamError(f"{files[0]}: has no mark {' or '.join(self.symbols)}")
+        if self.extension == LEADS:
+            return Truth(mask, CANONICAL_LEADS, fs, known)
+        return Truth(np.repeat(mask, len(CANONICAL_LEADS), axis=0), CANONICAL_LEADS, fs)
+
+
+def _marks(file: Path, symbols: tuple[str, ...]) -> tuple[list[tuple[int, int]], float, tuple[int, int]]:
+    """Return where the marks of these symbols are (first sample, end), samples per second, and from where to where marks are."""
+    import wfdb
+
+    if not file.is_file():
+        raise EcgcamError(f"{file}: no such annotation file; --annotations wants it beside the recording")
+    try:
+        marks = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
+    except (ValueError, IndexError, KeyError, TypeError, OSError, ArithmeticError) as error:
+        raise EcgcamError(f"{file}: is no WFDB annotation file ({error}); see annot(5) of WFDB") from error
+    if marks.fs is None or not len(marks.sample):
+        raise EcgcamError(f"{file}: has no mark, or its recording's header does not say a rate")
+    found, kinds, fs = marks.sample.tolist(), marks.symbol, float(marks.fs)
+    stretches = []
+    for at, symbol in enumerate(kinds):
+        if symbol in symbols:
+            begins = at > 0 and kinds[at - 1] == "("
+            ends = at + 1 < len(kinds) and kinds[at + 1] == ")"
+            begin = found[at - 1] if begins else round(found[at] + BEAT[0] * fs)
+            end = found[at + 1] if ends else round(found[at] + BEAT[1] * fs)
+            stretches.append((max(begin, 0), end + 1))
+    return stretches, fs, (found[0], max([found[-1] + 1, *(end for _, end in stretches)]))
