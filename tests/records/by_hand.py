@@ -35,3 +35,17 @@ def wfdb(
     header = folder / f"{name}.hea"
     header.write_text("\n".join(lines) + "\n# age: 99, a comment\n")
     return header
+
+
+def in_segments(folder: Path, gap: bool) -> Path:
+    """Four minutes at 100 Hz in eight segments of 30 s, I and V1; with a `gap`, the third and the fourth are none."""
+    lines = []
+    for i in range(8):
+        samples = [[(7 * k + i) % 97 * 10 for k in range(3000)], [(5 * k + i) % 89 * 10 for k in range(3000)]]
+        wfdb(folder, samples, ["I", "V1"], fs="100", name=f"s{i}")
+        lines.append("~ 3000" if gap and i in (2, 3) else f"s{i} 3000")
+    if gap:
+        (folder / "layout.hea").write_text("layout 2 100 0\n~ 0 1000/mV 16 0 0 0 0 I\n~ 0 1000/mV 16 0 0 0 0 V1\n")
+        lines.insert(0, "layout 0")
+    (folder / "rec.hea").write_text(f"rec/{len(lines)} 2 100 24000\n" + "\n".join(lines) + "\n")
+    return folder / "rec.hea"

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.io import savemat
-from tests.records.by_hand import INVALID, wfdb
+from tests.records.by_hand import INVALID, in_segments, wfdb
+from wfdb.io import _signal as wfdb_signals
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.records.readers import partial_length, read_stretch, wfdb_length
 from ecgcam.records.windows import at_rate
 
 RAMP = np.arange(12)[:, None] + np.arange(40) / 100  # lead n starts at n mV
@@ -132,6 +134,42 @@ def test_segments_are_joined(tmp_path: Path) -> None:
     got = read_record(tmp_path / "rec")
     np.testing.assert_allclose(got.signal, [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
     assert got.notes == ()
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_stretch_reads_the_segments_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: bool) -> None:
+    header = in_segments(tmp_path, gap)
+    length = partial_length(header)
+    assert length == (100.0, 24000, True)
+    assert wfdb_length(header) is None  # --follow takes one segment
+    whole = read_record(header)
+    assert whole.samples == 24000
+    opened: list[tuple[str, int]] = []
+    read = wfdb_signals._rd_dat_file
+
+    def counted(file_name: str, *arguments: object, **named: object) -> np.ndarray:
+        got: np.ndarray = read(file_name, *arguments, **named)
+        opened.append((file_name, got.size))
+        return got
+
+    monkeypatch.setattr(wfdb_signals, "_rd_dat_file", counted)
+    for begin, end, segments in [(0, 10, {0}), (25, 62, {0, 1, 2}), (61, 119, {2, 3}), (118, 240, {3, 4, 5, 6, 7})]:
+        opened.clear()
+        part = read_stretch(header, begin, end)
+        assert {name for name, _ in opened} == {f"s{i}.dat" for i in segments - ({2, 3} if gap else set())}
+        assert sum(size for _, size in opened) <= 2 * 100 * (end - begin)
+        assert (part.first, part.samples, part.leads) == (100 * begin, 24000, whole.leads)
+        np.testing.assert_array_equal(part.signal, whole.signal[:, 100 * begin : 100 * end])
+
+
+def test_segments_that_are_not_as_they_should_be_are_read_as_a_whole(tmp_path: Path) -> None:
+    """So that they are refused before the first window is explained, not when its turn comes."""
+    header = in_segments(tmp_path, gap=False)
+    (tmp_path / "s5.dat").write_bytes((tmp_path / "s5.dat").read_bytes()[:-100])
+    assert partial_length(header) is None
+    assert "signals cannot be read" in refused(header)
+    (tmp_path / "rec.hea").write_text("rec/2 2 100 6000\ns0 3000\n~ 3000\n")
+    assert partial_length(header) is None
 
 
 def test_names_and_rate_of_the_header_are_believed(tmp_path: Path) -> None:

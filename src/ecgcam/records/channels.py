@@ -43,10 +43,11 @@ def record_from(
     lead_names: tuple[str, ...] | None = None,
     *,
     state_units: bool = True,
+    part: bool = False,
 ) -> Record:
     """Build a record from channels: volts become millivolts, leads of several rates get the fastest one's.
 
-    `fs` and `lead_names` are what the user gave; `state_units` notes a conversion.
+    `fs` and `lead_names` are what the user gave; `state_units` notes a conversion; a `part` may have no known sample.
 
     Raises
     ------
@@ -87,6 +88,7 @@ def record_from(
         rate_for(path, fastest, fs) or 0.0,
         [lead or given for lead, (given, *_) in zip(leads, kept, strict=True)],
         source=str(path),
+        part=part,
     )
     return replace(result, notes=(*result.notes, *notes, *said))
 

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,38 @@ def wfdb_length(path: str | Path) -> Length | None:
     return Length(float(head.fs), min(stated, samples), stated <= samples)
 
 
+def _segments_length(path: Path) -> Length | None:
+    """Return how long a WFDB recording of several segments is, by its header; None if it is none, or damaged."""
+    header = _header_of(path)
+    try:
+        if not header.is_file() or _reader(path) is not _read_wfdb:
+            return None
+        status = header.stat()
+        return _length_of_segments(header, status.st_mtime_ns, status.st_size)
+    except (*_DAMAGED, EcgcamError):  # whoever reads it is told why
+        return None
+
+
+@lru_cache(maxsize=8)
+def _length_of_segments(header: Path, _changed: int, _size: int) -> Length | None:
+    """Look through all headers of a recording once: there may be thousands, and each stretch asks."""
+    import wfdb
+
+    head = wfdb.rdheader(str(header.with_suffix("")))
+    if not hasattr(head, "seg_name") or not head.sig_len or not possible_rate(float(head.fs)):
+        return None
+    _check_header(header, head)
+    if head.layout == "fixed" and "~" in head.seg_name:
+        return None  # gaps belong to a variable layout; wfdb tells
+    # What is missing is known before the first stretch, not when its turn comes.
+    for name in {*head.seg_name} - {"~"}:
+        segment = header.parent / f"{name}.hea"
+        own = wfdb.rdheader(str(segment.with_suffix("")))
+        if own.sig_len:  # the layout has none
+            _check_header(segment, own)
+    return Length(float(head.fs), int(head.sig_len), complete=True)
+
+
 def _samples_in(data: Path, head: Any) -> int | None:
     """Return how many samples of each of its signals a data file holds; None where its format does not say."""
     rows = [i for i, other in enumerate(head.file_name) if other == data.name]
@@ -157,10 +190,13 @@ def _samples_in(data: Path, head: Any) -> int | None:
 
 
 def partial_length(path: str | Path, lead_names: Sequence[str] | None = None) -> Length | None:
-    """Return how long a recording is that `read_stretch` can read in parts: WFDB as by `wfdb_length`, EDF and BDF; else None."""
+    """Return how long a recording is that `read_stretch` can read in parts; else None.
+
+    It can WFDB as by `wfdb_length`, of several segments those that a stretch needs; EDF and BDF.
+    """
     path = Path(path)
     if path.suffix.lower() not in _IN_PARTS:
-        return wfdb_length(path)
+        return wfdb_length(path) or _segments_length(path)
     return edf_length(path, None if lead_names is None else tuple(lead_names)) if path.is_file() else None
 
 
@@ -221,14 +257,15 @@ def _read_wfdb(
         if stretch is not None and not partly:
             signals = [row[stretch[0] * k : stretch[1] * k] for row, k in zip(signals, per_frame, strict=True)]
         channels = [
-            Channel(name or "", unit, float(record.fs) * k, row)
+            # A channel that is missing all along has no unit.
+            Channel(name or "", unit or ("mV" if np.isnan(row).all() else unit), float(record.fs) * k, row)
             for name, unit, k, row in zip(record.sig_name, record.units, per_frame, signals, strict=True)
         ]
     except _DAMAGED as error:
         raise EcgcamError(
             f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
         ) from error
-    result = record_from(path, header.stem, channels, fs, lead_names, state_units=False)
+    result = record_from(path, header.stem, channels, fs, lead_names, state_units=False, part=stretch is not None)
     names = names_for(path, [channel.name for channel in channels], lead_names)
     notes = []
     gains = [] if segments else _stated_gains(header)

@@ -113,11 +113,12 @@ class Record:
         names: Sequence[str],
         *,
         source: str,
+        part: bool = False,
     ) -> Record:
         """Build a record from channels (C, N) in mV in any order, by their names.
 
         Channels that are none of the twelve leads are left out with a note; missing limb leads are derived.
-        `source` names the file in errors.
+        `source` names the file in errors. A `part` of a recording may have no sample that is known.
         """
         if not all(np.ndim(channel) == 1 and len(channel) for channel in channels) or not len(channels):
             raise EcgcamError(f"{source}: the recording is empty; there is nothing to explain")
@@ -145,7 +146,7 @@ class Record:
                 f"{source}: none of the channels ({', '.join(left_out)}) is one of the twelve leads; "
                 "name them with --lead-names"
             )
-        if all(np.isnan(row).all() for row in rows.values()):
+        if not part and all(np.isnan(row).all() for row in rows.values()):
             raise EcgcamError(f"{source}: every sample is missing (NaN); there is nothing to explain")
         notes = []
         if left_out:
