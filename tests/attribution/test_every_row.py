@@ -240,3 +240,13 @@ def test_a_method_is_short_and_its_docstring_has_formula_and_source(method: Meth
     sourced = any(name in said for name in names) or "no paper" in method.paper or "pytorch-grad-cam" in method.paper
     assert sourced, f"{method.name}: {said}"
     assert any(sign in said for sign in "=|[(*_"), said
+
+
+@pytest.mark.parametrize(
+    "method", [method for method in METHODS.values() if not method.contrast], ids=lambda row: row.name
+)
+def test_a_default_of_the_table_is_the_function_s(method: Method) -> None:
+    stated = inspect.signature(method.load()).parameters
+    for option in method.options:
+        default = stated[option.name].default
+        assert default in (inspect.Parameter.empty, option.default), option.name

@@ -14,6 +14,7 @@ from ecgcam.attribution.hooks import (
     capture,
     cell_width,
     curvature,
+    frozen,
     input_gradient,
     output_shapes,
     slopes_along,
@@ -411,3 +412,14 @@ def test_slopes_along_are_those_of_each_point_by_itself(network: type[nn.Module]
         (wanted,) = torch.autograd.grad((model.encode_signal(x) @ text).sum(), A)
         handle.remove()
         torch.testing.assert_close(slope, wanted)
+
+
+def test_frozen_parameters_want_no_gradient_and_get_their_wish_back() -> None:
+    network = nn.Linear(2, 2).train()
+    network.bias.requires_grad_(False)
+    with frozen(network):
+        assert not any(parameter.requires_grad for parameter in network.parameters())
+        assert not network.training
+    assert network.weight.requires_grad
+    assert not network.bias.requires_grad
+    assert network.training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcam.attribution.smoothing import SMOOTHERS, smooth
+from ecgcam.attribution.smoothing import SMOOTHERS, _odd, smooth
 from ecgcam.errors import EcgcamError
 
 ALL = np.ones((1, 200), bool)
@@ -69,3 +69,7 @@ def test_no_width_is_no_smoothing_and_inputs_stay() -> None:
 def test_errors(arguments: tuple[float, str], says: str) -> None:
     with pytest.raises(EcgcamError, match=says):
         smooth(np.zeros((1, 200)), ALL, 250.0, *arguments)
+
+
+def test_a_width_is_an_odd_number_of_samples_of_at_least_one() -> None:
+    assert [_odd(width) for width in (0.2, 1, 2.5, 3, 4.5)] == [1, 1, 3, 3, 5]

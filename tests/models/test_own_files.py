@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.models.published import PUBLISHED, narrow_file, write_checkpoint
 
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
-from ecgcam.models.load import build_network, load_model
+from ecgcam.models.load import build_network, check_precision, choose_device, load_model
 from ecgcam.models.spec import load_spec
 from ecgcam.resources import configs
 
@@ -141,3 +142,69 @@ def test_a_single_output_is_compared_by_its_size(tmp_path: Path, capsys: pytest.
     assert isinstance(mistakes, dict)
     assert all(moved > 1e-4 for moved in mistakes.values())
     assert len({round(moved, 3) for moved in mistakes.values()}) == len(mistakes)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('layer = "ecg_model.7"', 'layer = "nowhere"', r"layer: 'nowhere' is not under \[layers\]"),
+        ('"aVF", "aVL"', '"aVF", "aVF"', r"input\.leads: lead names must be distinct"),
+        ('"aVF", "aVL"', '"aVF", "Z"', r"input\.leads: lead names must be distinct"),
+        ("fs = 100", "fs = 0", r"input\.fs: rate and seconds must be positive"),
+        ("seconds = 10", "seconds = -1", r"input\.fs: rate and seconds must be positive"),
+        ("fs = 100", 'fs = "100"', r"input\.fs: must be a number, not '100'"),
+        ("fs = 100", "fs = true", r"input\.fs: must be a number, not True"),
+        ("fs = 100", "fs = 100\nmean = [1.0, 2.0]", r"input\.mean: one number for each of the 12 leads"),
+        ("length = 256", "length = 3", r"text\.length: must be at least 4 tokens"),
+        ("length = 256", 'length = 256\ntemplate = "an ECG"', r"text\.template: must hold \{\} once"),
+        ("open = [", "open = [\n    3,", r"open: must be a list of sentences"),
+        ('[layers]\n', '[layers]\n"x" = 3\n', r"layers\.'x': must be a table with layout"),
+        ("offset = 7 }", "offset = 7, part = -1 }", r"layers\.'ecg_model\.7'\.part: counts from 0"),
+        ("offset = 7 }", "offset = 7, run = [1] }", r"layers\.'ecg_model\.7'\.run: three numbers"),
+        ("offset = 7 }", "offset = 7, steps = 1 }", r"steps: is unknown"),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_named_by_their_key(before: str, after: str, said: str, tmp_path: Path) -> None:
+    file = changed(tmp_path, "ked", before, after)
+    with pytest.raises(EcgcamError, match=said) as error:
+        load_spec(str(file))
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "tpu"}, "--device tpu: choose from auto, cpu, cuda"),
+        ({"device": "cuda"}, "--device cuda: torch sees no CUDA device here"),
+        ({"device": "cpu", "precision": "fp8"}, "--precision fp8: choose from"),
+    ],
+)
+def test_a_device_or_precision_that_is_not_there(
+    options: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(EcgcamError, match=said):
+        check_precision(options.get("precision", "fp32"), choose_device(options["device"]))
+
+
+def test_a_processor_that_would_imitate_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for can, machine in ((False, "aarch64"), (True, "arm64")):
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda can=can: can, raising=False)
+        if can:
+            check_precision("bf16", "cpu")
+        else:
+            with pytest.raises(EcgcamError, match="this processor does not compute in bfloat16"):
+                check_precision("bf16", "cpu")
+    for can in (False, True):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda can=can, **_: can)
+        if can:
+            check_precision("bf16", "cuda")
+        else:
+            with pytest.raises(EcgcamError, match="this GPU does not compute in bfloat16"):
+                check_precision("bf16", "cuda")
+
+
+def test_a_family_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(EcgcamError, match="no such family 'nothing'"):
+        build_network(replace(load_spec("mini"), family="nothing"))

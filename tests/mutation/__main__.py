@@ -152,6 +152,10 @@ def try_all(
                 copies.put(copy)
         else:
             got = {"verdict": "survived", "by": "", "seconds": 0}
+        if (
+            got["verdict"] == "unknown" and "not found: " not in got["by"]
+        ):  # a mutant may take parameters of a test away
+            raise RuntimeError(f"pytest could not run the tests of {mutant.path}:{mutant.line}: {got['by']}")
         entry = {name: value for name, value in vars(mutant).items() if name not in ("start", "end", "first", "last")}
         with journal.open("a") as file:
             file.write(json.dumps(entry | got | {"tests": len(tests), "chosen": why}) + "\n")

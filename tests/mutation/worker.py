@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-# What most tests import: a child need not do so again.
+# What most tests import: a child need not do so again. No plugin of pytest: it imports those itself.
 _BEFOREHAND = (
     "torch",
     "scipy.signal",
@@ -31,7 +31,6 @@ _BEFOREHAND = (
     "matplotlib.pyplot",
     "typer.testing",
     "rich.console",
-    "hypothesis",
     "safetensors.torch",
 )
 _MEMORY = 12 << 30

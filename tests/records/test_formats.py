@@ -15,6 +15,7 @@ from tests.records.formats_by_hand import Signal, aecg, bent, chunk, edf, sequen
 from ecgcam.batch.worklist import find_recordings
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
+from ecgcam.records.channels import Channel, record_from
 from ecgcam.records.readers import SUFFIXES, partial_length, read_stretch, record_name
 
 
@@ -203,6 +204,27 @@ def test_parts_that_cannot_be_laid_out_get_one_line(tmp_path: Path, begin: str, 
     assert says in refused(aecg(tmp_path / "rec.xml", first, second))
 
 
+def test_parts_whose_leads_change_their_unit_get_one_line(tmp_path: Path) -> None:
+    first, second = (
+        sequence("MDC_ECG_LEAD_I", "4 8", scale=f'<scale value="1" unit="{unit}"/>') for unit in ("uV", "mV")
+    )
+    path = aecg(tmp_path / "rec.xml", seconds("0") + first, seconds("1") + second)
+    assert "MDC_ECG_LEAD_I changes its unit between its parts" in refused(path)
+
+
+def test_the_time_between_samples_in_milliseconds(tmp_path: Path) -> None:
+    path = aecg(tmp_path / "rec.xml", times("4").replace('unit="s"', 'unit="ms"') + sequence("MDC_ECG_LEAD_I", "4 8"))
+    assert read_record(path).fs == 250
+
+
+def test_leads_of_rates_that_do_not_divide_end_together() -> None:
+    """A hundred samples at 128 Hz are 195.3 at 250 Hz; the row is 195 long, as the other lead's."""
+    rows = [Channel("V1", "mV", 128.0, np.ones(100)), Channel("V2", "mV", 250.0, np.ones(195))]
+    got = record_from(Path("rec"), "rec", rows, None, None)
+    assert got.signal.shape == (2, 195)
+    assert np.isfinite(got.signal).all()
+
+
 def test_the_longest_series_is_read(tmp_path: Path) -> None:
     path = aecg(tmp_path / "rec.xml", times() + sequence("MDC_ECG_LEAD_I", "4 8"))
     longer = aecg(tmp_path / "longer.xml", times() + sequence("MDC_ECG_LEAD_V1", "12 16 20")).read_text()
@@ -304,6 +326,9 @@ def test_sierra_by_hand(tmp_path: Path) -> None:
         np.testing.assert_allclose(got.signal[got.leads.index(lead)], rows[lead] * 0.005, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(got.signal[2], (rows["II"] - rows["I"]) * 0.005, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(got.signal[3], -((rows["I"] + rows["II"]) // 2) * 0.005, rtol=1e-5, atol=1e-7)
+    third = rows["II"] - rows["I"]
+    np.testing.assert_allclose(got.signal[4], (rows["I"] - third) // 2 * 0.005, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(got.signal[5], (rows["II"] + third) // 2 * 0.005, rtol=1e-5, atol=1e-7)
 
 
 def test_a_calibration_pulse_is_no_signal(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.records.calipers import qrs_peaks
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
-from ecgcam.records.simulator import FINDINGS, Simulation, simulate, write
+from ecgcam.records.simulator import FINDINGS, Simulation, simulate, simulate_batch, write
 
 SEEDS = range(12)
 # Where they are not those of the seed's sinus rhythm, beats per minute.
@@ -261,3 +261,20 @@ def test_a_wrong_call_is_one_line(finding: str, seed: int, settings: dict[str, f
     with pytest.raises(EcgcamError, match=words) as caught:
         simulate(finding, seed, **settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("finding", sorted(FINDINGS))
+def test_a_stated_p_is_where_the_p_wave_is(finding: str) -> None:
+    """On the heart alone: what V1 and II do between a stated onset and end of P is more than nothing, and starts there."""
+    simulation = simulate(finding, 3, noise=0)
+    told = [(begin, end) for name, begin, end in simulation.intervals if name == "P" and 0.3 < begin < 9]
+    for begin, end in told:
+        assert begin < end
+        onset = int(simulation.beats[np.searchsorted(simulation.beats, begin * simulation.fs)])
+        assert begin * simulation.fs < onset
+
+
+def test_the_lowest_rate_and_a_long_quiet_stretch() -> None:
+    assert simulate("normal", 0, fs=100).signal.shape == (12, 1000)
+    assert simulate("normal", 0, fs=100, seconds=60).signal.shape == (12, 6000)
+    assert simulate_batch(["normal"], 0).shape == (1, 12, 5000)

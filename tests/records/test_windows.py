@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -220,3 +222,14 @@ def test_odd_rates_neither_fail_nor_drift(fs: float) -> None:
     t = np.arange(int(11 * fs)) / fs
     got = take_window(record(np.exp(-0.5 * ((t - 9.0) / 0.2) ** 2), fs), 250, 2500)
     assert abs(got.time[np.argmax(got.signal[0])] - 9.0) <= 0.005
+
+
+@pytest.mark.parametrize("fs", [250, 500])
+def test_a_window_of_a_stretch_is_the_whole_record_s(fs: int) -> None:
+    signal = np.random.default_rng(0).standard_normal((1, 20 * fs))
+    whole = record(signal, fs)
+    part = replace(whole, signal=whole.signal[:, 5 * fs : 15 * fs], first=5 * fs, length=20 * fs)
+    got, wanted = (take_window(one, 250, 1000, 8.0) for one in (part, whole))
+    np.testing.assert_allclose(got.signal, wanted.signal, atol=1e-6)
+    assert part.without_signal().signal.shape == (1, 0)
+    assert part.without_signal().seconds == 20
