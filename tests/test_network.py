@@ -35,6 +35,7 @@ def test_the_guard_sees_a_connection(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_way_through_the_bundled_model_stays_at_home(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("af\n")
     code = """
 calls = [
     ["simulate", "af", "--seed", "7", "--out", "d"],
@@ -44,6 +45,11 @@ calls = [
     ["score", "d/af-7.dat"],
     ["draw", "out/af-7/af/explanation.npz"],
     ["summarize", "out"],
+    ["report", "out", "--out", "again.html"],
+    ["evaluate", "d/af-7.dat", "--text", "af"],
+    ["models", "show", "mini"],
+    ["embed", "--text-file", "prompts.txt", "--out", "prompts.npz"],
+    ["explain", "d/af-7.dat", "--embeddings", "prompts.npz", "--text", "af", "--out", "other", "--offline", "--no-png"],
 ]
 for call in calls:
     assert run(call) == 0, call
@@ -51,6 +57,31 @@ for call in calls:
     got = guarded(code, tmp_path)
     assert got.returncode == 0, got.stderr
     assert "NETWORK" not in got.stderr
+
+
+TOWER = """
+from ecgcam.errors import EcgcamError
+from ecgcam.models.spec import TowerSpec
+from ecgcam.models.text.published import TOWERS
+try:
+    TOWERS["bert"]("nobody/nothing", TowerSpec(), None, OFFLINE)
+except EcgcamError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offline", [True, False])
+def test_offline_forbids_the_one_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool) -> None:
+    """A published text tower that is not on the disk; without the flag the network is asked, or this could not fail."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    got = guarded(TOWER.replace("OFFLINE", str(offline)), tmp_path)
+    assert got.returncode == 0, got.stderr
+    assert ("NETWORK" in got.stderr) is not offline
+    assert got.stdout.count("\n") == 1
+    assert "nobody/nothing" in got.stdout
+    assert ("--offline forbids a download" in got.stdout) is offline
 
 
 def test_the_help_says_which_option_runs_code() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -16,9 +18,14 @@ from ecgcam.records.simulator import simulate
 LEADS = ("II", "V1")
 
 
-@pytest.fixture(scope="module")
-def mini() -> EcgTextModel:
-    return load_model("mini")
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def mini(request: pytest.FixtureRequest) -> Iterator[EcgTextModel]:
+    """Both precisions; torch computes in bfloat16 on every processor, if need be slowly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ecgcam.models.load._has_bf16", lambda _: True)
+        model = load_model("mini", device="cpu", precision=request.param)
+        assert model.precision == request.param
+        yield model
 
 
 def beats() -> np.ndarray:

@@ -155,6 +155,7 @@ def test_shorter_while_it_is_read(ecgcam: Run, five: Path, here: Path, monkeypat
     assert_one_failed(got, here / "out", "r2", "r2.hea: its signals cannot be read")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES])
 @pytest.mark.parametrize("where", ["_signal._rd_dat_file", "Path.open", "os.stat"])
 def test_a_drive_that_fails(
@@ -183,6 +184,7 @@ def test_a_drive_that_fails(
     assert set(statuses(here / "out").values()) == {"done"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [gone, without_data, shorter])
 def test_in_the_middle_of_a_long_recording(
     ecgcam: Run, here: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]

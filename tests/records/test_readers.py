@@ -474,3 +474,35 @@ def test_absurd_gains_are_read_without_a_warning_of_numpy(tmp_path: Path) -> Non
 def test_a_channel_without_samples_has_none_at_another_rate() -> None:
     assert np.isnan(at_rate(np.zeros(0), 500, 250, 3)).all()
     assert at_rate(np.zeros(5), 500, 250, 0).shape == (0,)
+
+
+KINDS = ("<f8", ">f8", ">f4", "<f2", ">f2", "<i2", ">i2", "<i4", ">i8", "|i1", "<u2", "|u1", "<f8 by columns")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    # MATLAB has no half precision.
+    [(suffix, kind) for suffix in (".npy", ".npz", ".mat") for kind in KINDS if suffix != ".mat" or "f2" not in kind],
+)
+def test_numbers_of_every_kind_are_the_same_recording(tmp_path: Path, kind: str, suffix: str) -> None:
+    """Whole numbers, so that each kind holds them; the record's are float32 of this machine's order."""
+    rows = np.random.default_rng(0).integers(0, 100, (2, 500))
+    dtype, _, by_columns = kind.partition(" ")
+    array = np.asarray(rows.astype(dtype), order="F" if by_columns else "C")
+    path = tmp_path / f"rec{suffix}"
+    if suffix == ".npy":
+        np.save(path, array)
+    elif suffix == ".npz":
+        np.savez(path, signal=array)
+    else:
+        savemat(path, {"signal": array})
+    record = read_record(path, fs=500, lead_names=("I", "V1"))
+    assert record.signal.dtype == np.dtype(np.float32)
+    np.testing.assert_array_equal(record.signal, rows)
+
+
+@pytest.mark.parametrize("kind", ["<c16", "|b1", "<U3", "<M8[s]", "<m8[s]", "|V4", "|S4"])
+def test_what_is_no_number_is_refused(tmp_path: Path, kind: str) -> None:
+    np.save(tmp_path / "rec.npy", np.zeros((2, 500), kind))
+    with pytest.raises(EcgcamError, match=r"rec.npy: "):
+        read_record(tmp_path / "rec.npy", fs=500, lead_names=("I", "V1"))

@@ -79,6 +79,11 @@ def each_recording(
         if any("\ud800" <= character <= "\udfff" for character in item.name):
             error = f"{item.name!a}: its name is not UTF-8, so no result can carry it; rename the file"
             refuse(EcgcamError(error))
+        elif item.name in {
+            ".",
+            "..",
+        }:  # of "..npy" and "...npy": the folder of its results would be OUT, or the one above it
+            refuse(EcgcamError(f"{item.path}: has no name that a folder of results can have; rename the file"))
         elif seen.get(item.name) == str(item.path):
             refuse(EcgcamError(f"{item.path}: named twice; name it once"))
         elif item.name in seen:
