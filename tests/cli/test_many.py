@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -440,3 +441,41 @@ def test_killed_at_random_and_resumed_it_is_the_same(tmp_path: Path, six: Path, 
             for path in sorted((tmp_path / out).glob("*.tar")):
                 subprocess.run(["tar", "-xf", path, "-C", tmp_path / out], check=True)
     assert_same_results(tmp_path / "whole", tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_array_job_of_the_docs(tmp_path: Path, six: Path) -> None:
+    """Its lines as a shell runs them, three tasks at once: parts that share nothing, the whole together, one manifest."""
+    page = (Path(__file__).parents[2] / "docs/scale.md").read_text(encoding="utf-8")
+    script = page.partition("## Slurm")[2].partition("Each task")[0]
+    assert "#SBATCH --array=1-50" in script
+    assert '--shard "$SLURM_ARRAY_TASK_ID/50"' in script
+    for said, here in [("/50", "/3"), ("DATA", "data"), ("OUT", "out"), ("--jobs 4", "--jobs 1"), ("1000", "2")]:
+        assert said in script
+        script = script.replace(said, here)
+    (tmp_path / "data").mkdir()
+    for path in six.glob("r*.npz"):
+        (tmp_path / "data" / path.name).symlink_to(path)
+    (tmp_path / "prompts.txt").write_text("af\nnormal ECG\n")
+    program = 'ecgcam() { "$PYTHON" -c "from ecgcam.cli import main; main()" "$@"; }\n' + script
+
+    def task(number: int) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHON": sys.executable, "SLURM_ARRAY_TASK_ID": str(number)}
+        return subprocess.Popen(
+            ["bash", "-ec", program], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+
+    for again in (False, True):  # as it is submitted, and submitted again
+        for running in [task(number) for number in (1, 2, 3)]:
+            said = running.communicate()[1]
+            assert running.returncode == 0, said
+            assert not again or "nothing is left to resume" in said or said == ""
+    parts: dict[str, set[str]] = {}
+    for pack in sorted((tmp_path / "out").glob("*.tar")):
+        with tarfile.open(pack) as tar:
+            names = tar.getnames()
+        parts.setdefault(pack.name[: len("pack-1-of-3")], set()).update(name.partition("/")[0] for name in names)
+    assert parts == {"pack-1-of-3": {"r0", "r3"}, "pack-2-of-3": {"r1", "r4"}, "pack-3-of-3": {"r2", "r5"}}
+    written = lines(tmp_path / "out")
+    assert len(written) == 12
+    assert statuses(tmp_path / "out") == {(f"r{i}", text): "done" for i in range(6) for text in ("af", "normal ECG")}
