@@ -78,7 +78,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """As in tables."""
-        return self.method if self.steps is None else f"{self.method}, {self.steps} steps"
+        steps = None if self.steps is None else f"{self.steps} step{'s' if self.steps > 1 else ''}"
+        return ", ".join(part for part in (self.method, steps) if part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +236,7 @@ def ranked(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str])
                  for metric in ("deletion", "insertion")]  # fmt: skip
         cells = [f"{a:.2f} / {b:.2f}" for a, b in zip(reached, pointing, strict=True)]
         n = sum(len(values) for values in found["pointing"])
-        rows.append((order, [f"{order:.2f}", *cells, *(f"{part:.3f}" for part in parts), str(n)], candidate))
+        rows.append((order, [f"{order:.2f}", *cells, *(_figure(part) for part in parts), str(n)], candidate))
     names = [*AIMED, "deletion", "insertion", *(f"{groups[0]}: {m}" for m in ("deletion", "insertion") if groups), "n"]
     head = f"| method | layer | mask | mean | {' | '.join(names)} |\n|---|---|---|{'---:|' * (len(names) + 1)}\n"
     rows.sort(key=lambda row: -row[0])
@@ -247,6 +248,14 @@ def ranked(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str])
 def _pooled(lines: Lines, candidate: Candidate, groups: Sequence[str], metric: str) -> float:
     values = np.concatenate([lines.values([candidate], group, metric)[candidate] for group in groups])
     return float(values.mean()) if len(values) else float("nan")
+
+
+def _figure(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _masked(candidate: Candidate) -> str:
+    return candidate.name if candidate.mask is None else f"{candidate.name}, {candidate.mask}"
 
 
 def _short(candidate: Candidate) -> str:
@@ -268,7 +277,7 @@ def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str
                 name = f"{group}{' (time)' if AIMED[group] else ''}"
                 cells = [
                     name,
-                    candidate.name,
+                    _masked(candidate),
                     _short(candidate),
                     _cell(by["mass"]),
                     f"{aim(chance):.2f}",
@@ -285,7 +294,7 @@ def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str
             ]
             if len(found[0]):
                 cells = " | ".join(_cell(values) for values in found)
-                out.append(f"| {name} | {candidate.name} | {_short(candidate)} | {cells} | {len(found[0])} |")
+                out.append(f"| {name} | {_masked(candidate)} | {_short(candidate)} | {cells} | {len(found[0])} |")
     return "\n".join(out)
 
 
@@ -317,9 +326,14 @@ def main() -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     lines = Lines(args.out, {"weights": digest, "seed": args.seed})
     if not search:
-        first = [Candidate("grad-cam"), Candidate(RANDOM)]
-        some = [Candidate(CHOSEN, LAYERS[1]), Candidate(CHOSEN, LAYERS[1], None, 1)]
-        dear = [Candidate(CHOSEN, LAYERS[0]), Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
+        first = [
+            Candidate("grad-cam"),
+            Candidate("grad-cam-eigen"),
+            Candidate("grad-cam", None, "zero-mv"),
+            Candidate(RANDOM),
+        ]
+        some = [Candidate(CHOSEN, LAYERS[0]), Candidate(CHOSEN, LAYERS[1]), Candidate(CHOSEN, LAYERS[1], None, 1)]
+        dear = [Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
         groups = ["fold 9", *(["LUDB"] if args.ludb else [])]
         count, each = args.count or 50, args.each or 6
         for candidates, share in ((first, 1), (some, 1), (dear, 3)):
@@ -327,7 +341,7 @@ def main() -> None:
             judge_all(real(model, args.data, 9, max(1, each // share)), candidates, model, lines, args.seed)
             if args.ludb:
                 judge_all(ludb(model, args.ludb, max(1, each // share)), candidates, model, lines, args.seed)
-        candidates = [first[0], *some, *dear, first[1]]
+        candidates = [*first[:-1], *some, *dear, first[-1]]
         tables = {"choice-report": reported(lines, candidates, groups)}
     else:
         names = list(METHODS) if args.methods == "all" else args.methods.split(",")
@@ -335,7 +349,6 @@ def main() -> None:
         layered = [Candidate(name, layer) for name in HANDFUL for layer in (*LAYERS, ",".join(LAYERS[1:]))
                    if "," not in layer or METHODS[name].family == "cam"]  # fmt: skip
         layered += [Candidate(CHOSEN, LAYERS[1], None, steps) for steps in (1, 2, 4)]
-        layered += [Candidate(CHOSEN, LAYERS[0], None, steps) for steps in (1, 2, 4)]
         masked = [Candidate(name, layer, mask) for name, layer in (("grad-cam", None), (CHOSEN, LAYERS[1]))
                   for mask in FILLS if mask != "mean"]  # fmt: skip
         stages = {"layers": (layered, 10), "masks": (masked, 10), "methods": (every, 10)}
@@ -353,7 +366,7 @@ def main() -> None:
     for name, table in tables.items():
         print(f"\n{name}\n{table}", flush=True)
         if args.page is not None:
-            put(args.page, name, table)
+            put(args.page, name, table, digest)
 
 
 if __name__ == "__main__":
