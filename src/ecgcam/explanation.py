@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, is_file, load_arrays
+from ecgcam.files import atomic, is_file, load_arrays, parse_json
 
 FORMAT = "ecgcam-explanation/1"
 FILE = "explanation.npz"
@@ -191,7 +191,7 @@ class Explanation:
         if missing := [name for name in names if name not in arrays]:
             raise EcgcamError(f"{path}: not an explanation of ecgcam (no {', '.join(missing)})")
         try:
-            meta = json.loads(str(arrays["meta"]))
+            meta = parse_json(str(arrays["meta"]))
         except ValueError as error:
             raise EcgcamError(f"{path}: not an explanation of ecgcam (its meta is not JSON)") from error
         written = meta.get("format") if isinstance(meta, dict) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import math
 import os
 import stat
@@ -263,6 +264,22 @@ def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[
         if "pickle" in reason:  # NumPy's own message advises to switch the protection off
             reason = "it holds Python objects, which are never read; save plain numbers"
         raise EcgcamError(f"{path}: not {kind} ({reason})") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON text holds.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, nests deeper than Python follows, or holds halves of characters, which no file or screen can.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    return value
 
 
 def largest_unpacked(size: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import FILE, SUMMARY, Explanation, slug_of, window_name
-from ecgcam.files import is_file, one_line, open_file, pack_members
+from ecgcam.files import is_file, one_line, open_file, pack_members, parse_json
 from ecgcam.records.record import CANONICAL_LEADS
 
 
@@ -59,18 +58,25 @@ class Result:
             If it is not JSON.
         """
         path = self.file.with_name(SUMMARY)
-        if not is_file(path):
-            return {}
-        try:
-            with open_file(path) as file:
-                summary = json.loads(file.read().decode("utf-8"))
-        except (OSError, ValueError) as error:
-            raise EcgcamError(
-                f"{path}: cannot be read as JSON ({one_line(error)}); explain the recording again"
-            ) from error
-        if not isinstance(summary, dict):
-            raise EcgcamError(f"{path}: not a summary of ecgcam; explain the recording again")
-        return summary
+        return read_summary(path) if is_file(path) else {}
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return what a ``summary.json`` holds, in a folder or in a pack.
+
+    Raises
+    ------
+    EcgcamError
+        If it cannot be read, or is not JSON.
+    """
+    try:
+        with open_file(path) as file:
+            summary = parse_json(file.read().decode("utf-8"))
+    except (OSError, ValueError) as error:
+        raise EcgcamError(f"{path}: cannot be read as JSON ({one_line(error)}); explain the recording again") from error
+    if not isinstance(summary, dict):
+        raise EcgcamError(f"{path}: not a summary of ecgcam; explain the recording again")
+    return summary
 
 
 def find_results(inputs: Iterable[Path]) -> Iterator[Result]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation, Floats
-from ecgcam.files import atomic, load_arrays
+from ecgcam.files import atomic, load_arrays, one_line, parse_json
 
 FORMAT = "ecgcam-timeline/1"
 TIMELINE = "timeline.npz"
@@ -97,8 +97,33 @@ class Timeline:
         if not isinstance(arrays, dict) or (missing := [name for name in names if name not in arrays]):
             raise EcgcamError(f"{path}: not a timeline of ecgcam" + (f" (no {', '.join(missing)})" if arrays else ""))
         known: dict[str, Any] = {name: arrays[name] for name in names}
-        known |= {"step": float(arrays["step"]), "window_seconds": float(arrays["window_seconds"])}
-        return cls(**known | {"leads": tuple(map(str, arrays["leads"])), "meta": json.loads(str(arrays["meta"]))})
+        try:
+            meta = parse_json(str(arrays["meta"]))
+            known |= {name: float(arrays[name][()]) for name in ("step", "window_seconds")}
+        except (ValueError, TypeError) as error:
+            raise EcgcamError(f"{path}: not a timeline of ecgcam ({one_line(error)})") from error
+        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+            raise EcgcamError(f"{path}: not a timeline of ecgcam in the format {FORMAT!r}, which this version reads")
+        timeline = cls(**known | {"leads": tuple(map(str, np.atleast_1d(arrays["leads"]))), "meta": meta})
+        timeline._check(path)
+        return timeline
+
+    def _check(self, path: Path) -> None:
+        """Raise `EcgcamError` unless the arrays fit together, and hold finite numbers."""
+        moments, leads, windows = self.time.shape[:1], len(self.leads), self.window_start.shape[:1]
+        shapes = {
+            "time": moments, "map": (leads, *moments), "evidence": (leads, *moments), "valid": (leads, *moments),
+            "window_start": windows, "score": windows, "empty_score": windows, "lead_scores": (*windows, leads),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or not array.size or array.dtype.kind not in "fb" or not np.isfinite(array).all():
+                raise EcgcamError(
+                    f"{path}: not a timeline of ecgcam ({name} is {array.dtype} {array.shape}, or not finite)"
+                )
+        strongest = self.strongest
+        if strongest.ndim != 1 or strongest.dtype.kind not in "iu" or not np.isin(strongest, range(*windows)).all():
+            raise EcgcamError(f"{path}: not a timeline of ecgcam (strongest names windows that it has not)")
 
 
 @dataclass(eq=False)

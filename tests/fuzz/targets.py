@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.records import CANONICAL_LEADS, Record, read_record, take_window
+from tests.fuzz import labs, results
 from tests.fuzz.harness import Files, Target
 
 FS, SAMPLES = 250, 300
@@ -401,6 +402,10 @@ TARGETS: dict[str, Target] = {
     "npz": Target(archive_seeds, partial(recording, "rec.npz")),
     "mat": Target(matlab_seeds, partial(recording, "rec.mat")),
     "mat, names given": Target(matlab_seeds, partial(recording, "rec.mat", options=STANDARD)),
+    "edf": Target(partial(labs.edf_seeds, ".edf"), partial(labs.lab, ".edf")),
+    "bdf": Target(partial(labs.edf_seeds, ".bdf"), partial(labs.lab, ".bdf")),
+    "aecg and sierra xml": Target(labs.xml_seeds, partial(labs.lab, ".xml")),
+    "dicom": Target(labs.dicom_seeds, partial(labs.lab, ".dcm")),
     "model file": Target(model_file_seeds, model_file),
     "boxes": Target(boxes_seeds, boxes),
     "checkpoint, torch": Target(torch_seeds, partial(checkpoint, "c.pt")),
@@ -410,12 +415,32 @@ TARGETS: dict[str, Target] = {
     "explanation": Target(explanation_seeds, explanation, (".npz",)),
     "prompts": Target(prompt_seeds, prompts),
     "lead names": Target(name_seeds, names),
+    "results": Target(explanation_seeds, results.EXPLANATION, ("explanation.npz", "summary.json")),
+    "pack": Target(results.pack_seeds, results.PACK),
+    "manifest": Target(results.manifest_seeds, results.manifest),
+    "evidence": Target(results.evidence_seeds, results.evidence),
+    "annotations": Target(results.annotation_seeds, results.annotation, (".atr",)),
+    "truth": Target(results.truth_seeds, results.truth),
+    "timeline": Target(results.timeline_seeds, results.timeline),
+    "reference": Target(results.reference_seeds, results.reference),
+    "scan": Target(results.scan_seeds, results.scan),
+    "list of recordings": Target(results.list_seeds, results.listed),
 }  # fmt: skip
 WEIGHTS = {
     "wfdb header": 3.0,
     "npy": 2.0,
     "npz": 2.0,
     "mat": 3.0,
+    "edf": 2.0,
+    "aecg and sierra xml": 3.0,
+    "dicom": 2.0,
+    "results": 0.3,
+    "pack": 0.3,
+    "truth": 0.5,
+    "timeline": 0.5,
+    "reference": 0.5,
+    "scan": 0.5,
+    "list of recordings": 0.5,
     "model file": 0.1,
     "prompts": 0.3,
     "explanation": 0.5,

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, lock, write_whole, writing
+from ecgcam.files import atomic, lock, parse_json, write_whole, writing
 
 FILE = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
 # Failures before the first result that are kept back: a call of which nothing came leaves nothing.
 _KEPT_BACK = 100
+_NO_LINE = "not a line of a manifest of ecgcam; move the file away, or choose another --out"
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,11 @@ def _part(handle: int, begin: int, count: int) -> bytes:
 
 def _parsed(text: str, where: str) -> Line:
     try:
-        return Line(**json.loads(text))
+        line = Line(**parse_json(text))
     except (ValueError, TypeError) as error:
-        raise EcgcamError(
-            f"{where}: not a line of a manifest of ecgcam; move the file away, or choose another --out"
-        ) from error
+        raise EcgcamError(f"{where}: {_NO_LINE}") from error
+    if not all(isinstance(value, str) for value in (line.record, line.text, line.status)) or not all(
+        isinstance(value, str | None) for value in (line.out, line.error)
+    ):
+        raise EcgcamError(f"{where}: {_NO_LINE}")
+    return line

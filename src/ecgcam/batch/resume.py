@@ -14,8 +14,9 @@ from ecgcam.batch.reading import Reading
 from ecgcam.batch.worklist import Item, slugs
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import SUMMARY
-from ecgcam.files import is_file, open_file
+from ecgcam.files import is_file
 from ecgcam.models.spec import InputSpec, ModelSpec
+from ecgcam.results import read_summary
 from ecgcam.settings import Settings
 from ecgcam.store import clear_unfinished
 from ecgcam.timeline import TIMELINE, Timeline
@@ -66,11 +67,13 @@ def _made_with(folder: Path) -> dict[str, object] | None:
         # The last window ends with the recording, so that its step is another.
         steps = [after - before for before, after in itertools.pairwise(starts[:-1])]
         of_all = {"start": round(starts[0], 3)} | ({"hop": round(min(steps), 2)} if steps else {})
-        return timeline.meta | {"all": True} | ({} if timeline.meta["missing"] else of_all)
+        return timeline.meta | {"all": True} | ({} if timeline.meta.get("missing") else of_all)
     if is_file(folder / SUMMARY):
-        with open_file(folder / SUMMARY) as file:
-            settings = json.load(file)["settings"]
-        return {**settings, "all": False, "start": round(settings["window"]["start"], 3)}
+        try:
+            settings = read_summary(folder / SUMMARY)["settings"]
+            return {**settings, "all": False, "start": round(float(settings["window"]["start"]), 3)}
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise EcgcamError(f"{folder / SUMMARY}: not a summary of ecgcam; --force begins again") from error
     return None
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import atomic, check_writable, write_whole, writing
+from ecgcam.files import atomic, check_writable, parse_json, write_whole, writing
 
 if TYPE_CHECKING:
     from ecgcam.evidence.evaluation import Entry
@@ -103,10 +103,23 @@ class Journal:
     def _take_over(self, path: Path) -> None:
         try:
             head, *lines = path.read_text(encoding="utf-8").split("\n")
-            asked = json.loads(head)["asked"]
-            found = [json.loads(line) for line in lines[:-1]]  # what follows the last end of line is cut off
-            self._found = {line["record"]: line["entries"] for line in found}
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+            asked = parse_json(head)["asked"]
+            found = [parse_json(line) for line in lines[:-1]]  # what follows the last end of line is cut off
+            self._found = {str(line["record"]): [_entry(one) for one in line["entries"]] for line in found}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise EcgcamError(f"{path}: is no journal of an evaluation; remove it, or choose another --out") from error
         if asked != json.loads(json.dumps(self._asked)):
             raise EcgcamError(f"{path}: is of another question ({json.dumps(asked)}); choose another --out")
+
+
+def _entry(found: dict[str, Any]) -> dict[str, Any]:
+    """Return `found` if an `Entry` can be made of it; `TypeError` otherwise."""
+    texts, numbers = ("record", "text", "method", "mask"), [found.get("start"), *found.get("values", {}).values()]
+    chances = [chance for chance in found.get("chances", {}).values() if chance is not None]
+    if found.keys() != {*texts, "start", "values", "chances"} or not all(isinstance(found[key], str) for key in texts):
+        raise TypeError(f"has the keys {', '.join(found)}")
+    if not all(
+        isinstance(number, float) or (type(number) is int and abs(number) < 1e300) for number in [*numbers, *chances]
+    ):
+        raise TypeError("a value that is no number")
+    return found

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import load_arrays
+from ecgcam.files import load_arrays, one_line
 from ecgcam.records import CANONICAL_LEADS, Window
 from ecgcam.records.record import canonical_name
 
 BoolArray = npt.NDArray[np.bool_]
+_RATES = (0.1, 1e6)  # samples per second that a mask may have
 
+_LONGEST = 86_400  # s, where a header does not say how long its recording is
 # s around the mark of a beat that has no onset and offset: about what a wide QRS takes.
 BEAT = (-0.06, 0.10)
 LEADS = "leads"
@@ -88,9 +90,9 @@ def read_truth(path: Path) -> Truth:
         )
     if len(names) != len(mask):
         raise EcgcamError(f"{path}: {len(names)} leads for {len(mask)} rows of the mask; name each row")
-    if fs.size != 1 or not float(fs) > 0:
+    if fs.size != 1 or fs.dtype.kind not in "iuf" or not _RATES[0] <= fs.item() <= _RATES[1]:
         raise EcgcamError(f"{path}: its fs is no sampling rate; give samples per second")
-    return Truth(mask, tuple(canonical_name(name) or name for name in names), float(fs))
+    return Truth(mask, tuple(canonical_name(name) or name for name in names), float(fs.item()))
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,13 @@ def _marks(file: Path, symbols: tuple[str, ...]) -> tuple[list[tuple[int, int]],
         raise EcgcamError(f"{file}: no such annotation file; --annotations wants it beside the recording")
     try:
         marks = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
-    except (ValueError, IndexError, KeyError, TypeError, OSError, ArithmeticError) as error:
-        raise EcgcamError(f"{file}: is no WFDB annotation file ({error}); see annot(5) of WFDB") from error
+        length = wfdb.rdheader(str(file.with_suffix(""))).sig_len
+    except (ValueError, LookupError, TypeError, OSError, ArithmeticError, AttributeError) as error:
+        raise EcgcamError(f"{file}: is no WFDB annotation file ({one_line(error)}); see annot(5) of WFDB") from error
     if marks.fs is None or not len(marks.sample):
         raise EcgcamError(f"{file}: has no mark, or its recording's header does not say a rate")
+    if marks.sample.min() < 0 or marks.sample.max() > (length or _LONGEST * marks.fs):
+        raise EcgcamError(f"{file}: has a mark outside the recording; copy the file again")
     found, kinds, fs = marks.sample.tolist(), marks.symbol, float(marks.fs)
     stretches = []
     for at, symbol in enumerate(kinds):

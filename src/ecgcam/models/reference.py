@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -109,6 +111,18 @@ def find_reference(weights: Path, sha256: str, device: torch.device) -> Referenc
     if str(arrays["checkpoint"]) != sha256:
         logger.warning("%s: statistics of other weights than %s; they are not used", path, weights.name)
         return None
+    if not _fit(arrays):
+        raise EcgcamError(
+            f"{path}: not statistics of a model's recordings (its arrays do not fit together); remove or rename it"
+        )
     parts = {name: torch.from_numpy(np.asarray(arrays[name], np.float32)).to(device) for name in STATISTICS}
     cells, embeddings = (float(limit) for limit in arrays["limits"])
     return Reference(sha256, str(arrays["layer"]), limits=(cells, embeddings), **parts)
+
+
+def _fit(arrays: dict[str, npt.NDArray[Any]]) -> bool:
+    numbers = [arrays[name] for name in ("limits", *STATISTICS)]
+    if not all(array.size and array.dtype.kind in "iuf" and np.isfinite(array).all() for array in numbers):
+        return False
+    mean, spread, centres, embeddings = (arrays[name].shape for name in STATISTICS)
+    return mean == spread == centres[1:] and len(mean) == 1 and len(embeddings) == 2 and arrays["limits"].shape == (2,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import warnings
@@ -35,16 +36,21 @@ def read_dicom(path: Path, fs: float | None, lead_names: tuple[str, ...] | None)
     try:
         import pydicom
         from pydicom.errors import BytesLengthException, InvalidDicomError
-        from pydicom.filereader import read_file_meta_info
+        from pydicom.filereader import read_dataset, read_preamble
         from pydicom.waveforms.numpy_handler import multiplex_array
     except ImportError as error:
         raise EcgcamError(f"{path}: DICOM is read through pydicom; pip install 'ecgcam[dicom]'") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's name values, which may be a patient's
-            if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) == _DEFLATED:
+            # Of bytes in memory no more can be asked for than there are; of a file pydicom asks for what a header promises.
+            file = io.BytesIO(path.read_bytes())
+            read_preamble(file, force=False)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if str(meta.get("TransferSyntaxUID", "")) == _DEFLATED:
                 raise EcgcamError(f"{path}: is a deflated DICOM file, which is never unpacked; save it uncompressed")
-            held = pydicom.dcmread(path)
+            file.seek(0)
+            held = pydicom.dcmread(file)
             groups = list(held.get("WaveformSequence", None) or ())
             if not groups:
                 raise EcgcamError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
@@ -25,6 +26,11 @@ _LEAST = (300, 200)
 _FOOTER = 0.05  # of the page's height, for the words below it
 _BLANK = 200  # what is brighter everywhere is a margin
 _KINDS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pdf")
+# What Pillow lets through where a picture is damaged.
+_DAMAGED = (
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, MemoryError, RuntimeError, struct.error,
+    AttributeError, Image.DecompressionBombError,
+)  # fmt: skip
 Pixels = npt.NDArray[np.float32]
 
 log = logging.getLogger("ecgcam")
@@ -78,12 +84,12 @@ def read_scan(path: Path) -> Image.Image:
         raise EcgcamError(f"{path}: is a pipe or a device, not a picture; save the scan to a file first")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a page at 1200 dpi is large and no bomb
+            warnings.simplefilter("ignore")  # a page at 1200 dpi is large and no bomb; damaged Exif is no loss
             with Image.open(path) as image:
                 scan = ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError as error:
         raise EcgcamError(f"{path}: no such picture") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+    except _DAMAGED as error:
         raise EcgcamError(f"{path}: cannot be read as a picture; save the scan as PNG, JPEG or TIFF") from error
     if scan.width < _LEAST[0] or scan.height < _LEAST[1]:
         raise EcgcamError(

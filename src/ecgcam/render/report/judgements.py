@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import is_special
+from ecgcam.files import is_special, one_line, parse_json
 
 FILES = ("evidence.jsonl", "evidence.json")  # a row a line; or one array of the same rows
+_MOST = 1e300  # no measure is larger; NaN and a number of 400 digits are none
 _TEXTS = ("text", "method", "mask", "metric", "direction")
 _NUMBERS = ("mean", "low", "high", "chance", "n")
 
@@ -39,9 +39,14 @@ def read_judgements(places: Iterable[Path]) -> list[dict[str, Any]]:
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
         content = path.read_text(encoding="utf-8")
-        rows = json.loads(content) if path.suffix == ".json" else [json.loads(line) for line in content.splitlines()]
+        lines = content.removesuffix("\n").split("\n") if content else []  # a prompt may hold what else ends lines
+        rows = parse_json(content) if path.suffix == ".json" else [parse_json(line) for line in lines]
     except (OSError, ValueError) as error:
-        raise EcgcamError(f"{path}: not the rows that ecgcam evaluate writes ({error}); move it away") from error
+        raise EcgcamError(
+            f"{path}: not the rows that ecgcam evaluate writes ({one_line(error)}); move it away"
+        ) from error
+    if not isinstance(rows, list):
+        raise EcgcamError(f"{path}: not the rows that ecgcam evaluate writes; move it away")
     return [_row(row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
 
 
@@ -49,6 +54,7 @@ def _row(row: Any, where: str) -> dict[str, Any]:
     if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in _TEXTS):
         raise EcgcamError(f"{where}: not a row of ecgcam evaluate; it has {', '.join(_TEXTS + _NUMBERS)}")
     for key in _NUMBERS:
-        if not isinstance(row.get(key), int | float | None) or isinstance(row.get(key), bool):
+        value = row.get(key)
+        if not isinstance(value, int | float | None) or isinstance(value, bool) or not abs(value or 0) <= _MOST:
             raise EcgcamError(f"{where}: its {key} is no number; ecgcam evaluate --out writes the file anew")
     return {key: row.get(key) for key in _TEXTS + _NUMBERS}
