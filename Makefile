@@ -9,6 +9,7 @@
 # make fuzz          100,000 damaged files over all readers (docs/reliability.md)
 # make coverage      which branches of src/ no test runs; fails under 95 % (docs/reliability.md)
 # make mutation      300 small wrong changes to attribution/ and records/: do the tests notice? after make coverage
+# make minimum       the unit tests with the oldest versions that pyproject.toml allows
 # make audit         known holes of the installed dependencies, by pip-audit
 PYTHON ?= python3
 VENV   ?= .venv
@@ -26,7 +27,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz audit coverage mutation
+.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz minimum audit coverage mutation
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -122,6 +123,13 @@ coverage: $(VENV)/.installed-peers
 mutation: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutation --coverage .cache/coverage --count 300 --seed $(SEED) --jobs $(JOBS) $(AGAIN) \
 	  --journal $(RUN)/mutation.jsonl --out benchmarks/results/mutation.json
+
+# The oldest versions that pyproject.toml allows, torch excepted; without the tests of development tools and of recordings elsewhere.
+minimum:
+	$(PYTHON) -m venv .venv-min
+	.venv-min/bin/python -m pip install --quiet -c constraints-min.txt --editable '.[edf,dicom,captum,text,ray]' pytest hypothesis
+	.venv-min/bin/python -m pytest -m "not slow and not shared and not browser and not peers" -W ignore::DeprecationWarning \
+	  tests/records tests/attribution tests/models/test_checkpoint.py tests/render tests/batch tests/test_*.py
 
 # Known holes of what is installed, where the advisory service can be reached.
 audit: $(VENV)/.installed

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,20 @@ def test_hooks_are_made_in_one_module_only() -> None:
         path.stem for path in SOURCES if "register_forward" in path.read_text() or "register_full" in path.read_text()
     }
     assert makers == {"hooks"}
+
+
+def test_the_minimum_that_is_tested_is_what_is_promised() -> None:
+    """`make minimum` installs constraints-min.txt: each version there is pyproject's lower bound; torch is the tested one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(one for name in extras if name != "dev" for one in extras[name])]
+    least = dict(re.fullmatch(r"([\w-]+)>=([\d.]+)", one).groups() for one in wanted)  # type: ignore[union-attr]
+    lines = (ROOT / "constraints-min.txt").read_text(encoding="utf-8").splitlines()
+    held = dict(line.split("==") for line in lines if not line.startswith("#"))
+    tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert held.pop("torch") == tested["torch"]
+    del least["torch"]
+    assert held == least
 
 
 @pytest.mark.parametrize("name", ecgcam.__all__)

@@ -39,8 +39,8 @@ def manifest_seeds() -> list[Files]:
 def manifest(folder: Path, _valid: Files, _changed: Files) -> None:
     """Go on as `--resume` does: what is done, whether by these settings, what is left, what is forgotten."""
     from ecgcam.batch import manifest as kept
-    from ecgcam.batch.resume import refuse_other_settings, undone
     from ecgcam.batch.reading import Reading
+    from ecgcam.batch.resume import refuse_other_settings, undone
     from ecgcam.batch.worklist import Item
     from ecgcam.models.spec import InputSpec
 

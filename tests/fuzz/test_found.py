@@ -16,6 +16,8 @@ from ecgcam.errors import EcgcamError
 from tests.fuzz.harness import Files
 from tests.fuzz.results import (
     ASKED,
+    annotation,
+    annotation_seeds,
     evidence,
     evidence_seeds,
     manifest,
@@ -128,6 +130,22 @@ def test_a_timeline_s_arrays(tmp_path: Path, arrays: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_a_reference_s_arrays(tmp_path: Path, arrays: dict[str, Any]) -> None:
     assert "do not fit together" in refused(tmp_path, changed(reference_seeds()[0], **arrays), reference)
+
+
+def test_a_sierra_file_of_no_leads(tmp_path: Path) -> None:
+    from ecgcam.records import read_record
+    from tests.records.formats_by_hand import sierra
+
+    path = sierra(tmp_path / "rec.xml", b"    ", "", 100, encoding="utf-8")
+    with pytest.raises(EcgcamError, match="names no leads"):
+        read_record(path)
+
+
+def test_a_mark_far_outside_the_recording(tmp_path: Path) -> None:
+    (files, _) = annotation_seeds()
+    far = b"\x00\xec\xff\x7f\xff\xff" + files["rec.atr"]  # SKIP, 2^31 - 1 samples
+    said = refused(tmp_path, {**files, "rec.atr": far}, annotation)
+    assert "outside the recording" in said or "is no WFDB annotation" in said
 
 
 def test_a_picture_with_a_broken_chunk(tmp_path: Path) -> None:

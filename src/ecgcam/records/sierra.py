@@ -52,6 +52,8 @@ def read_sierra(path: Path, root: Element, fs: float | None, lead_names: tuple[s
         )
     traits = _traits(path, root, waveform)
     names = _names(path, root, waveform)
+    if not names:
+        raise EcgcamError(f"{path}: a Philips Sierra ECG that names no leads; export it again")
     samples = round(traits["duration"] * traits["rate"] / 1000)
     if not 0 < samples <= _LONGEST:
         raise EcgcamError(f"{path}: {traits['duration']:g} ms a lead cannot be; the file is damaged")
