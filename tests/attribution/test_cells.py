@@ -15,6 +15,7 @@ from ecgcam.attribution.cells import (
     cells_view,
     lay_on_samples,
     lead_cells,
+    mixed_leads,
     moment_cells,
     own_cells,
     shift_cells,
@@ -181,3 +182,12 @@ def test_a_layer_whose_cells_look_at_every_lead_stays_as_it_is() -> None:
     cells = torch.arange(6.0).view(2, 3)
     assert own_cells(cells, layer, [5, 7]) is cells
     assert moment_cells(cells, layer) is cells
+
+
+def test_how_far_leads_are_mixed_by_hand() -> None:
+    """Two leads kept apart, two cells each: lead 1's own cells (3, 4) become (3, 0) when it is alone; lead 0's stay (0, 5)."""
+    layer = LayerSpec("BCT", 4.0, 1.5, leads=2)
+    whole = torch.tensor([[0.0, 5.0, 3.0, 4.0]])
+    alone = torch.tensor([[[0.0, 5.0, 9.0, 9.0]], [[7.0, 7.0, 3.0, 0.0]]])
+    assert mixed_leads(whole, alone, layer, [0, 1]) == pytest.approx(4 / 50**0.5)
+    assert mixed_leads(whole, whole.expand(2, 1, 4), layer, [0, 1]) == 0

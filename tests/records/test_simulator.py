@@ -13,6 +13,7 @@ from tests.records.calipers import qrs_peaks
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
 from ecgcam.records.simulator import FINDINGS, Simulation, simulate, simulate_batch, write
+from ecgcam.records.simulator.recording import _microvolts
 
 SEEDS = range(12)
 # Where they are not those of the seed's sinus rhythm, beats per minute.
@@ -278,3 +279,9 @@ def test_the_lowest_rate_and_a_long_quiet_stretch() -> None:
     assert simulate("normal", 0, fs=100).signal.shape == (12, 1000)
     assert simulate("normal", 0, fs=100, seconds=60).signal.shape == (12, 6000)
     assert simulate_batch(["normal"], 0).shape == (1, 12, 5000)
+
+
+def test_millivolts_become_whole_microvolts_and_twelve_leads() -> None:
+    measured = np.array([[0.5], [1.0], [0.0004], [-0.0006], [40.0], [-40.0], [2.0], [3.0]])
+    wanted = [500, 1000, 500, -750, 0, 750, 0, -1, 32767, -32767, 2000, 3000]
+    assert _microvolts(measured)[:, 0].tolist() == wanted
