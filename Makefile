@@ -22,7 +22,7 @@ SHIPPED ?= 1
 SEED   ?= 0
 CASES  ?= 100000
 JOBS   ?= 1
-COVERED_SLOW ?= tests/cli/test_ray.py
+COVERED_SLOW ?= tests/cli/test_ray.py tests/cli/test_many.py tests/batch
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -107,11 +107,11 @@ methods: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
-# Branches of src/ that `make test` runs, and the slow tests of Ray, too long for it. The tests of the house's own tools are left out.
+# Branches of src/ that `make test` runs, and slow tests of running many, too long for it. The tests of the house's own tools are left out.
 coverage: $(VENV)/.installed-peers
 	rm -rf .cache/coverage && mkdir -p .cache/coverage
 	COVERAGE_FILE=.cache/coverage/part $(BIN)/coverage run -m pytest -p tests.mutation.contexts --junitxml=.cache/coverage/junit.xml \
-	  -m "not slow" --ignore tests/mutation
+	  -m "not slow" --ignore tests/mutation --deselect tests/cli/test_full_disk.py::test_every_write_may_fail
 	COVERAGE_FILE=.cache/coverage/part $(BIN)/coverage run -m pytest -p tests.mutation.contexts --junitxml=.cache/coverage/junit-slow.xml \
 	  $(COVERED_SLOW)
 	$(BIN)/coverage combine --quiet --data-file=.cache/coverage/coverage .cache/coverage/
