@@ -132,6 +132,33 @@ def test_a_flat_lead_has_no_rank_on_the_page() -> None:
     assert not any("#2" in text for text in shown)
 
 
+@pytest.mark.parametrize("layout", ["12x1", "3x4"])
+def test_an_artefact_taller_than_its_row_is_cut_there_and_said(layout: str) -> None:
+    """V1 falls to -16 mV at 5.2 s: its edge may not run through V2's row, and that nothing is to be seen there is told."""
+    from ecgcam.render.full_page import LAYOUTS
+
+    def told(figure: Figure) -> int:
+        return [text.get_text() for text in figure.axes[0].texts].count("the trace leaves the paper")
+
+    example = explanation(LEADS)
+    assert told(render.page(example, layout=layout)) == 0
+    example.signal[6, 2600:2900] = -16.0
+    figure = render.page(example, layout=layout)
+    assert told(figure) == 1
+    panels = LAYOUTS[layout](example)
+    height = max(panel.top for panel in panels)
+    left, _, top, _ = paper_box(figure)
+    column = round((PULSE + 25 * 5.2) * MM) + left
+    dark = (pixels(figure)[:, column - 6 : column + 7].sum(axis=2) < 200).any(axis=1)
+
+    def ink(lead: str) -> int:
+        panel = next(panel for panel in panels if panel.row == LEADS.index(lead))
+        return int(dark[top + (height - panel.top) * MM + 12 : top + (height - panel.bottom) * MM - 12].sum())
+
+    assert ink("V1") > 60  # the edge, down to the end of its row
+    assert ink("V2") < 40  # its own trace
+
+
 @pytest.mark.parametrize("suffix", [".pdf", ".svg"])
 def test_columns_and_beats_are_vector_pictures_too(suffix: str, tmp_path: Path) -> None:
     example = explained(np.ones((3, 5000)))

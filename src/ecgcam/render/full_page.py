@@ -210,8 +210,11 @@ def _range(explanation: Explanation, row: int, begin: float, end: float) -> tupl
 
 
 def _draw_traces(axes: Axes, explanation: Explanation, panels: list[Panel]) -> None:
-    """Draw traces and hatches; the vertical unit is mm from the paper's lower edge."""
-    lines, boxes = [], []
+    """Draw traces and hatches; the vertical unit is mm from the paper's lower edge.
+
+    What an artefact needs beyond the tallest row is cut off there, and said: it would lie on other leads, or be seen nowhere.
+    """
+    lines, boxes, cut = [], [], []
     for panel in panels:
         part = _samples(explanation, panel.begin, panel.end)
         valid, signal, time = (
@@ -222,7 +225,9 @@ def _draw_traces(axes: Axes, explanation: Explanation, panels: list[Panel]) -> N
         low, high = _range(explanation, panel.row, panel.begin, panel.end)
         # Panels are centred on their own voltages, with 0 mV kept on a bold line.
         zero = panel.bottom + 5 * round((panel.height / 2 - (low + high) / 2 * paper.MM_PER_MV) / 5)
-        lines.append(np.column_stack([time, np.where(valid, zero + paper.MM_PER_MV * signal, np.nan)]))
+        heights = np.where(valid, zero + paper.MM_PER_MV * signal, np.nan)
+        lines.append(np.column_stack([time, heights]))
+        cut.append(bool(np.any((heights < panel.bottom) | (heights > panel.top))))
         boxes += paper.invalid_boxes(valid, float(time[0]), explanation.fs, panel.bottom, panel.top)
         if not valid.any():
             place(
@@ -231,8 +236,16 @@ def _draw_traces(axes: Axes, explanation: Explanation, panels: list[Panel]) -> N
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
             )  # fmt: skip
     paper.draw_hatch(axes, boxes)
-    for line in lines:  # not a collection: single lines are simplified before they are drawn, collections are not
-        axes.plot(line[:, 0], line[:, 1], color=paper.INK, linewidth=0.8, zorder=paper.TRACE)
+    # Not a collection: single lines are simplified before they are drawn, collections are not.
+    for panel, line, leaves in zip(panels, lines, cut, strict=True):
+        (trace,) = axes.plot(line[:, 0], line[:, 1], color=paper.INK, linewidth=0.8, zorder=paper.TRACE)
+        if leaves:
+            box = (panel.begin, panel.bottom), panel.end - panel.begin, panel.height
+            trace.set_clip_path(Rectangle(*box, transform=axes.transData))
+            place(
+                axes, panel.end - 0.05, panel.bottom + 1.5, wording.OFF_PAPER, size=8, color=paper.NOTE_INK, ha="right",
+                va="bottom", zorder=paper.MARKS, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.6},
+            )  # fmt: skip
 
 
 def _draw_pulses(axes: Axes, panels: list[Panel], start: float) -> None:

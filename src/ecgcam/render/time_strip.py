@@ -266,7 +266,7 @@ def _draw_window(
         f"{window.leads[0]}, gain {wording.signed(float(window.gains[0]))}, the largest of this window"
     )
     if len(signal) and (low < base or high > base + span):
-        words += "  ·  the trace leaves the paper"
+        words += f"  ·  {wording.OFF_PAPER}"
     whole_height = figure.get_size_inches()[1] * paper.MM_PER_INCH
     place(
         figure, _LEFT / _WIDTH, (bottom + room + 1.6) / whole_height, words, size=8, weight="bold", color=paper.INK,

@@ -11,6 +11,7 @@ NO_GAIN = "gain ≤ 0: this lead alone does not raise the score"
 ALL_ZERO = "the map is zero everywhere after relu; the cells before it are in map_cells"
 FLAT = "flat or missing"
 NO_BEATS = "no beats found"
+OFF_PAPER = "the trace leaves the paper"
 _AGAINST = {"mean": "the mean of the vocabulary", "empty": "the empty text"}
 
 
@@ -93,5 +94,5 @@ def notes(explanation: Explanation, row: int, scale: str, *, off_paper: bool = F
     elif not explanation.map[row].any():
         found.append("the map is zero everywhere" if explanation.meta.get("signed") else ALL_ZERO)
     if off_paper:
-        found.append("the trace leaves the paper")
+        found.append(OFF_PAPER)
     return "; ".join(found)
