@@ -166,7 +166,7 @@ class Explanation:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(folder / FILE) as path:
-            np.savez_compressed(path, allow_pickle=False, **self._arrays())
+            np.savez_compressed(path, **self._arrays())  # type: ignore[arg-type]  # NumPy 1.26 would write `allow_pickle` as an array
         with atomic(folder / SUMMARY) as path:
             path.write_text(json.dumps(self.summary(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return folder / FILE

@@ -78,7 +78,7 @@ class Timeline:
         arrays = {one.name: np.asarray(getattr(self, one.name)) for one in fields(self) if one.name != "meta"}
         arrays["meta"] = np.asarray(json.dumps(self.meta, ensure_ascii=False, sort_keys=True))
         with atomic(folder / TIMELINE) as path:
-            np.savez_compressed(path, allow_pickle=False, **arrays)
+            np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # NumPy 1.26 would write `allow_pickle` as an array
         return folder / TIMELINE
 
     @classmethod

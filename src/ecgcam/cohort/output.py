@@ -85,7 +85,7 @@ def _write_beats(groups: Sequence[Group], out: Path, draws: int, seed: int) -> N
         "signal": np.stack([group.signal for group in groups]),
     }
     with atomic(out / "beats.npz") as path:
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # NumPy 1.26 would write `allow_pickle` as an array
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
