@@ -60,11 +60,9 @@ def test_every_hard_recording_is_a_result_or_a_line(
 FAMILIES: dict[str, dict[str, Any]] = {
     "grad-cam": {},
     "layer-cam": {},
-    "score-cam": {},
     "integrated-gradients": {"steps": 8},
     "guided-backprop": {},
     "occlusion": {"window_ms": 1000, "stride_ms": 1000},
-    "lead-shapley": {},
 }
 
 
