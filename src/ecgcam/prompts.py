@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ecgcam.errors import EcgcamError
@@ -57,6 +58,7 @@ def other_words(finding: Mapping[str, Any]) -> list[str]:
     return [phrase for phrase in dict.fromkeys(phrases) if phrase != finding["prompt"]]
 
 
+@cache
 def _findings() -> list[dict[str, Any]]:
     table = tomllib.loads((configs() / "vocabulary/findings.toml").read_text(encoding="utf-8"))
     findings: list[dict[str, Any]] = table["finding"]
