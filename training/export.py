@@ -46,7 +46,7 @@ def write_weights(network: nn.Module, out: Path) -> None:
         raise SystemExit(f"{out}: a weight does not fit half precision")
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic(out) as path:
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        np.savez_compressed(path, **arrays)
 
 
 def training_texts(data: PtbXl, findings: list[Finding]) -> list[str]:

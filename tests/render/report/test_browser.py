@@ -130,6 +130,21 @@ def test_it_renders_with_the_map_behind_the_trace(page: Any) -> None:
     assert stroke == "rgb(16, 16, 16)"
 
 
+def test_a_trace_that_leaves_the_paper_says_so(browser: Any, tmp_path: Path) -> None:
+    made = explanation()
+    signal = made.signal.copy()
+    signal[:, 3:6] = -16.0
+    path = tmp_path / "report.html"
+    path.write_text(report_html([(replace(made, signal=signal), {})], []), encoding="utf-8")
+    view = browser.new_page()
+    view.goto(path.as_uri())
+    view.wait_for_selector(".trace")
+    names = view.locator(".name").all_inner_texts()
+    assert names[0].endswith("the trace leaves the paper")
+    assert names[1].endswith("no gain: left blank; the trace leaves the paper")
+    view.close()
+
+
 def test_grid_and_trace_are_to_scale(page: Any) -> None:
     # One second is 25 mm of paper and 1 mV is 10; the sine of lead I reaches 0.951 mV, 9.51 mm from its zero line.
     width, height = (float(n) for n in page.locator(".trace").first.get_attribute("viewBox").split()[2:])

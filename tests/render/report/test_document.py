@@ -62,6 +62,18 @@ def test_hand_worked_evidence() -> None:
     assert of["top"] == 1.5
 
 
+def test_a_trace_that_leaves_the_paper_says_so() -> None:
+    made = explanation()
+    signal = made.signal.copy()
+    signal[1, 3:6] = -16.0
+    (kept,) = content(report_html([(replace(made, signal=signal), {})], []))["signals"].values()
+    assert kept["cut"] == ["", "the trace leaves the paper"]
+    missing = made.valid.copy()
+    missing[1, 3:6] = False
+    (kept,) = content(report_html([(replace(made, signal=signal, valid=missing), {})], []))["signals"].values()
+    assert kept["cut"] == ["", ""]
+
+
 def test_prompts_of_one_recording_share_their_signal() -> None:
     page = content(report_html([(explanation(text), {}) for text in "abc"]))
     assert len(page["signals"]) == 1

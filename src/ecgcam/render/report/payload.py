@@ -73,6 +73,10 @@ def _add_signal(explanation: Explanation, signals: dict[str, Json]) -> str:
             "leads": list(explanation.leads),
             "mv": _integers(explanation.signal),
             "range": [[_number(low), _number(high)] for low, high in ranges],
+            "cut": [
+                wording.OFF_PAPER if np.any(lead[valid] < low) or np.any(lead[valid] > high) else ""
+                for lead, valid, (low, high) in zip(explanation.signal, explanation.valid, ranges, strict=True)
+            ],
             "invalid": [_runs(~valid) for valid in explanation.valid],
         }
     return key

@@ -175,7 +175,8 @@
     const inner = make("div", {class: "inner"});
     for (const row of rows(signal)) {
       const lead = result.leads[row];
-      const note = state.scale === "evidence" && lead.gain <= 0 ? "no gain: left blank" : lead.note;
+      const blank = state.scale === "evidence" && lead.gain <= 0 ? "no gain: left blank" : lead.note;
+      const note = [blank, signal.cut[row]].filter(Boolean).join("; ");
       inner.append(make("div", {class: "row"}, make("div", {class: "name"}, make("b", {}, signal.leads[row]),
         ` gain ${signed(lead.gain)}, rank ${result.order.indexOf(row) + 1}`, note ? make("i", {}, ` ${note}`) : ""), strip(result, row)));
     }
