@@ -380,12 +380,25 @@ def _call(command: list[str], given: str | None = None) -> str:
     return done.stderr
 
 
+def drawing(bench: Bench) -> None:
+    """(g) Twelve strips and a page, in CPU seconds, best of the rounds: `benchmarks.pictures`."""
+    from benchmarks.pictures import measure
+
+    for layout in ("12x1", "3x4"):
+        took, same, least = measure(bench.rounds, layout, waves=False)
+        over = took / same
+        bench.put("g", f"{layout}: pictures / Agg and PNG alone, same figures", over, over, over, "<= 2", [took, same])
+        over = took / least
+        bench.put("g", f"{layout}: pictures / bare traces, same sizes", over, over, over, "", [took, least])
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "a": attribution,
     "b": prompts,
     "c": shell,
     "d": many,
     "e": memory,
+    "g": drawing,
     "p": precision,
 }
 

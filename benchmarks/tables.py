@@ -20,6 +20,7 @@ WHAT = {
     "d": "Many recordings",
     "e": "Memory",
     "f": "The command line alone",
+    "g": "Drawing: twelve strips and a page",
     "p": "`--precision bf16`",
 }
 
