@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,17 @@ def test_npz_weights_are_the_same(state: State, tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **{key: value.numpy() for key, value in state.items()})
     loaded = read_state(tmp_path / "w.npz")
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_a_text_longer_than_the_file_takes_no_memory(tmp_path: Path) -> None:
+    """A pickle that promises a text of 4 GB; the memory would be asked for before it is seen that there is none."""
+    (tmp_path / "c.pt").write_bytes(b"\x80\x02X\xff\xff\xff\xffabc")
+    tracemalloc.start()
+    with pytest.raises(EcgcamError, match=r"c\.pt: not a "):
+        read_state(tmp_path / "c.pt")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 16 << 20
 
 
 def test_an_archive_of_a_later_zip_is_one_line(tmp_path: Path) -> None:
