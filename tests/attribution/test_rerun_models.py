@@ -61,7 +61,9 @@ def test_every_method_on_every_model(name: str, model: tuple[list[str], EcgTextM
     three = ecgcam.explain(record, texts, loaded, method=name, options=SHORT[name], gradient=None)
     (one,) = ecgcam.explain(record, texts[:1], loaded, method=name, options=SHORT[name], gradient=None)
     assert len(three) == 3
-    np.testing.assert_allclose(one.map, three[0].map, atol=1e-5 * np.abs(one.map).max())
+    # ablation-cam's weights are small differences of scores over a score, each rounded to float32.
+    close = 5e-5 if name == "ablation-cam" else 1e-5
+    np.testing.assert_allclose(one.map, three[0].map, rtol=0, atol=close * np.abs(one.map).max())
     for explanation in three:
         assert explanation.map.shape == (len(record.leads), loaded.input.samples)
         assert np.isfinite(explanation.map).all()
