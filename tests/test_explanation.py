@@ -145,6 +145,9 @@ def test_what_is_no_explanation_is_refused(tmp_path: Path) -> None:
     for broken in ("[1]", "{"):
         np.savez(path, **(arrays | {"meta": np.asarray(broken)}))
         assert "written in the format None" in said() or "its meta is not JSON" in said()
+    for value in (1e142, np.inf, np.nan):  # a wider number than the scores of leads, which it is taken from
+        np.savez(path, **(arrays | {"empty_score": np.float64(value)}))
+        assert "damaged (empty_score is " in said()
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:60] + b"\0" * 40 + whole[100:]):
         path.write_bytes(content)
         assert "not an explanation of ecgcam" in said()

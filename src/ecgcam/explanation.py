@@ -23,6 +23,10 @@ LAYOUTS = ("12x1", "3x4")
 Floats = npt.NDArray[np.float32]
 
 
+# Far beyond any rate or score, and still a number in float32.
+_LARGEST = 1e30
+
+
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """One record, one prompt: which leads, and which moments.
@@ -198,6 +202,9 @@ class Explanation:
         if written != FORMAT:
             raise EcgcamError(f"{path}: written in the format {written!r}; this version reads {FORMAT!r}")
         scalars = {name: float(arrays[name]) for name in ("fs", "score", "empty_score")}
+        for name, value in scalars.items():
+            if not abs(value) <= _LARGEST:
+                raise EcgcamError(f"{path}: damaged ({name} is {value:g}); explain the recording again")
         return cls(**{
             **{name: arrays[name] for name in names},
             **scalars,

@@ -28,6 +28,10 @@ Pooling = Literal["pooler", "class", "last", "tokens"]
 PRECISIONS = ("fp32", "bf16")
 
 
+# Beyond these an option of a model file is no size of a network: of its blocks, and of anything else.
+_MOST_BLOCKS, _LARGEST = 200, 1_000_000
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """What a model's signal encoder takes.
@@ -350,10 +354,20 @@ class _Checked:
             layers=layers,
             layer=layer,
             similarity=self._choice("score.similarity", Similarity, "cosine"),
-            options=self._get("options", dict, {}),
+            options=self._options(),
             open=self._words("open"),
             file=str(self.path),
         )
+
+    def _options(self) -> dict[str, Any]:
+        """The network's sizes, of which none may be so large that building it would never end."""
+        options: dict[str, Any] = self._get("options", dict, {})
+        for key, value in options.items():
+            most = _MOST_BLOCKS if key in {"blocks", "depth", "depths", "layers"} else _LARGEST
+            sizes = [size for size in (value if isinstance(value, list) else [value]) if isinstance(size, int | float)]
+            if not all(abs(size) <= most for size in sizes):
+                raise self._error(f"options.{key}", f"no network is that large; at most {most}")
+        return options
 
     def _input(self) -> InputSpec:
         self._only("input.", self._get("input", dict), {"fs", "seconds", "leads", "normalisation", "fill", "fill_reason",
@@ -363,8 +377,8 @@ class _Checked:
         if wrong or len(set(leads)) < len(leads) or not leads:
             raise self._error("input.leads", f"lead names must be distinct, of {', '.join(CANONICAL_LEADS)}")
         fs, seconds = self._get("input.fs", float), self._get("input.seconds", float)
-        if not (fs > 0 and seconds > 0):
-            raise self._error("input.fs", "rate and seconds must be positive")
+        if not (0 < fs <= 100_000 and 0 < seconds <= 86_400):
+            raise self._error("input.fs", "rate and seconds must be positive, at most 100000 Hz and a day")
         mean = self._get("input.mean", list, None)
         if mean is not None and len(mean) != len(leads):
             raise self._error("input.mean", f"one number for each of the {len(leads)} leads")
