@@ -103,7 +103,7 @@ soak: $(VENV)/.installed-dev
 methods: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.every_method
 
-# 100,000 damaged files over all readers: about a quarter of an hour on two quiet cores. CASES=1000 SEED=7 for others.
+# 100,000 damaged files over all readers: about ten minutes on a quiet core. CASES=1000 SEED=7 for others.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
