@@ -86,7 +86,8 @@ evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.planted --data $(DATA) --out benchmarks/results/planted.json --page docs/evidence.md
 	$(BIN)/python -m benchmarks.choice search --data $(DATA) --out $(RUN)/choice-search.jsonl --page docs/evidence.md
 	$(BIN)/python -m benchmarks.choice report --data $(DATA) --ludb $(LUDB) --out $(RUN)/choice-report.jsonl --page docs/evidence.md
-	$(BIN)/python -m benchmarks.sanity --data $(DATA) --out benchmarks/results/sanity.json --page docs/evidence.md
+	$(BIN)/python -m benchmarks.sanity --data $(DATA) --out benchmarks/results/sanity.json --journal $(RUN)/sanity.jsonl \
+	  --page docs/evidence.md
 	$(BIN)/python -m benchmarks.masks --data $(DATA) --ludb $(LUDB) --out benchmarks/results/masks.json --page docs/evidence.md
 	$(BIN)/python -m benchmarks.anatomy --data $(DATA) --out benchmarks/results/anatomy.json --page docs/evidence.md
 

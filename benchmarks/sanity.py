@@ -4,9 +4,10 @@
 
 Three recordings of each finding with so many (more than fifty in all), each explained for its finding's prompt by the shipped
 defaults. Spearman's rank correlation of the cells before relu, pooled over leads, with the maps of: networks whose weights were
-drawn anew from the top layer down (two draws a depth, five of all); other prompts, negations, synonyms, sentences around the
-prompt; the recording with noise and a cell later; and networks trained from other seeds on folds 1-7 (--seeds: their files),
-which is as much as two networks that learnt the same can agree.
+drawn anew from the top layer down (five draws of each depth); other prompts, negations, synonyms, sentences around the
+prompt; the recording with noise, a cell later, and with its tenths of a second in another order; and networks trained from
+other seeds on folds 1-7 (--seeds: their files), which is as much as two networks that learnt the same can agree. A run that
+was interrupted goes on after --journal. What runs at a time is one map of one recording.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from training.data import ROOT, PtbXl, load_findings, load_ptbxl
 
 from benchmarks.page import put
+from benchmarks.parts import Parts
 from ecgcam.evidence import sanity
-from ecgcam.evidence.dependence import against_recordings, cells_of, maps_of, relatives_of
+from ecgcam.evidence.dependence import Maps, against_recordings, cells_of, maps_of, relatives_of
 from ecgcam.evidence.intervals import mean_interval
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
@@ -37,9 +42,8 @@ from ecgcam.settings import Settings
 FS, SAMPLES = 250.0, 2500
 # All phrases that the vocabulary has for a finding, at most so many: three are too few to name a figure.
 PHRASES = 8
-# Draws of each depth on the way down; all weights are drawn as often as asked.
-ON_THE_WAY = 2
 Values = dict[str, list[float]]
+Cells = npt.NDArray[np.floating]
 
 
 def cases_of(data: PtbXl, fold: int, each: int, seed: int) -> list[tuple[int, str]]:
@@ -84,51 +88,84 @@ def spread(model: EcgTextModel, windows: np.ndarray) -> float:
 
 
 def judged(
-    data: PtbXl, fold: int, model: EcgTextModel, others: list[EcgTextModel], each: int, draws: int, settings: Settings
+    data: PtbXl,
+    fold: int,
+    model: EcgTextModel,
+    others: list[EcgTextModel],
+    each: int,
+    draws: int,
+    settings: Settings,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
-    """Return every correlation by name, and facts about the networks."""
+    """Return every correlation by name, and facts about the networks; what `parts` knows is not worked out again."""
+    parts = parts or Parts()
     cases = cases_of(data, fold, each, settings.seed)
     windows = [window_of(data, row, model) for row, _ in cases]
     found = [maps_of(window, [text], model, settings) for window, (_, text) in zip(windows, cases, strict=True)]
+    ours = [cells_of(maps[text]) for maps, (_, text) in zip(found, cases, strict=True)]
     values: Values = defaultdict(list)
     some = data.windows[data.folds == fold][:64]
-    facts = {"spread, trained": spread(model, some)}
+    facts: dict[str, Any] = {"spread, trained": spread(model, some)}
 
-    def hold(name: str, twin: EcgTextModel) -> None:
-        for window, (_, text), ours in zip(windows, cases, found, strict=True):
-            cells = cells_of(maps_of(window, [text], twin, settings)[text])
-            values[name].append(sanity.agreement(cells_of(ours[text]), cells))
+    def cells_by(network: EcgTextModel) -> Iterator[Cells]:
+        for window, (_, text) in zip(windows, cases, strict=True):
+            yield cells_of(maps_of(window, [text], network, settings)[text])
+
+    def held_against(network: EcgTextModel) -> list[float]:
+        return [sanity.agreement(one, other) for one, other in zip(ours, cells_by(network), strict=True)]
+
+    def settled_twin(seed: int) -> EcgTextModel:
+        return settled(sanity.randomised(model, 1.0, seed), some)
 
     layers = sanity.signal_layers(model)
-    tops = _tops(layers)
-    facts_spread = []
+    spreads = []
     for draw in range(draws):
-        for name, count in tops.items():
-            if count < len(layers) and draw >= ON_THE_WAY:
-                continue
-            hold(f"weights from the top to {name}", sanity.randomised(model, count / len(layers), settings.seed + draw))
-        twin = sanity.randomised(model, 1.0, settings.seed + draw)
-        facts_spread.append(spread(twin, some))
-        if draw < ON_THE_WAY:
-            hold("all weights, batch averages taken anew", settled(twin, some))
-        print(f"draw {draw}", flush=True)
-    facts["spread, all weights random"] = float(np.mean(facts_spread))
-    for window, (_, text), ours in zip(windows, cases, found, strict=True):
-        cells = cells_of(ours[text])
-        kinds = relatives_of(text, model, settings.seed, PHRASES)
-        asked = list(dict.fromkeys(other for several in kinds.values() for other in several))
-        maps = maps_of(window, asked, model, settings)
-        for kind, several in kinds.items():
-            values[kind].append(float(np.mean([sanity.agreement(cells, cells_of(maps[other])) for other in several])))
-        for kind, value in against_recordings(window, ours, model, settings)[text].items():
+        seed = settings.seed + draw
+        for name, count in _tops(layers).items():
+            twin = partial(sanity.randomised, model, count / len(layers), seed)
+            key = f"weights from the top to {name}"
+            values[key] += parts.of(f"{key}, draw {draw}", lambda twin=twin: held_against(twin()))
+        spreads.append(
+            parts.of(f"spread, draw {draw}", lambda seed=seed: spread(sanity.randomised(model, 1.0, seed), some))
+        )
+        key = "all weights, batch averages taken anew"
+        values[key] += parts.of(f"{key}, draw {draw}", lambda seed=seed: held_against(settled_twin(seed)))
+    facts["spread, all weights random"] = float(np.mean(spreads))
+    lost = []
+    for number, (window, (row, text), maps) in enumerate(zip(windows, cases, found, strict=True)):
+        known = parts.of(
+            f"case {number}, {data.ids[row]}: {text}", partial(by_words_and_signal, window, text, maps, model, settings)
+        )
+        lost.append(known["score lost"])
+        for kind, value in known["agreement"].items():
             values[kind].append(value)
-    trained = [
-        [cells_of(maps_of(w, [t], other, settings)[t]) for w, (_, t) in zip(windows, cases, strict=True)]
-        for other in others
-    ]
-    for one, other in combinations(trained, 2):
-        values["another seed"] += [sanity.agreement(a, b) for a, b in zip(one, other, strict=True)]
+    facts["score lost, time shuffled"] = dict(zip(("mean", "low", "high"), mean_interval(np.array(lost)), strict=True))
+    if others:
+        agreed = parts.of("another seed", lambda: _each_other([list(cells_by(other)) for other in others]))
+        values["another seed"] += agreed
     return {"records": len({row for row, _ in cases}), "cases": len(cases), "values": values, "facts": facts}
+
+
+def by_words_and_signal(
+    window: Window, text: str, found: Maps, model: EcgTextModel, settings: Settings
+) -> dict[str, Any]:
+    """Return a map's agreement with those of other words and of the recording changed, and the score lost by shuffling it."""
+    cells, agreement = cells_of(found[text]), {}
+    kinds = relatives_of(text, model, settings.seed, PHRASES)
+    asked = list(dict.fromkeys(other for several in kinds.values() for other in several))
+    maps = maps_of(window, asked, model, settings)
+    for kind, several in kinds.items():
+        agreement[kind] = float(np.mean([sanity.agreement(cells, cells_of(maps[other])) for other in several]))
+    agreement |= against_recordings(window, found, model, settings)[text]
+    mixed = sanity.shuffled(window.signal, window.valid, window.fs, settings.seed)
+    there = maps_of(replace(window, signal=mixed), [text], model, settings)[text]
+    agreement["time shuffled"] = sanity.agreement(cells, cells_of(there))
+    return {"agreement": agreement, "score lost": found[text].score - there.score}
+
+
+def _each_other(trained: list[list[Cells]]) -> list[float]:
+    pairs = combinations(trained, 2)
+    return [sanity.agreement(a, b) for one, other in pairs for a, b in zip(one, other, strict=True)]
 
 
 def _tops(layers: list[str]) -> dict[str, int]:
@@ -168,6 +205,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
+    parser.add_argument("--journal", type=Path, help="where an interrupted run goes on")
     parser.add_argument(
         "--seeds", type=Path, nargs="*", default=sorted((ROOT / "training/weights").glob("select-*.npz"))
     )
@@ -181,7 +219,12 @@ def main() -> None:
     model = load_model("mini", device="cpu")
     others = [load_model("mini", path, device="cpu") for path in args.seeds]
     settings = replace(Settings(gradient=None), layer=args.layer, mask=args.mask)
-    found = judged(data, args.fold, model, others, args.each, args.draws, settings)
+    asked = {
+        "model": model.checkpoint_sha256, "seeds": [other.checkpoint_sha256 for other in others], "fold": args.fold,
+        "each": args.each, "layer": args.layer, "mask": args.mask, "records": len(data.ids),
+    }  # fmt: skip
+    parts = Parts(args.journal, asked)
+    found = judged(data, args.fold, model, others, args.each, args.draws, settings, parts)
     rows = rows_of(found["values"], found["cases"])
     print(
         f"{found['cases']} maps of {found['records']} recordings of fold {args.fold}; {found['facts']}\n{table(rows)}"

@@ -208,7 +208,7 @@ def _explain_chunk(
                 if not settings.masked:
                     maps.warnings.append(_said_of_mixing(captured, layers, alone, end - 1, prepared.rows))
             else:
-                maps = _run_method(prepared, embedded[p], model, method, settings, shared, progress)
+                maps = _run_method(prepared, embedded, p, model, method, settings, shared, progress)
             slope = None if gradient is None else gradient[p]
             yield key, assemble(prepared, question, p, answers, maps, slope, model, method, settings)
         begin = end
@@ -256,21 +256,22 @@ def _said_of_mixing(
 
 def _run_method(
     prepared: Prepared,
-    text: Tensor,
+    texts: Tensor,
+    prompt: int,
     model: EcgTextModel,
     method: Method,
     settings: Settings,
     shared: dict[str, Tensor],
     progress: Progress,
 ) -> Maps:
-    """Run a method that runs the model itself, on one window and one prompt; `shared` is the window's."""
+    """Run a method that runs the model itself, on one window and the prompt of that number; `shared` is the window's."""
     x, fill, valid, scale = (
         torch.from_numpy(array).to(model.device)
         for array in (prepared.x, prepared.fill, prepared.valid, prepared.scale)
     )
     problem = Problem(
         model,
-        text,
+        texts[prompt],
         x,
         fill,
         valid,
@@ -283,6 +284,8 @@ def _run_method(
         shared=shared,
         parts=lambda by: find_waves(prepared.window.signal, prepared.window.fs, prepared.window.valid).parts(by),
         told=progress,
+        texts=texts,
+        number=prompt,
     )
     function = method.bind(settings.options)
     if method.family == "signal":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -599,3 +600,28 @@ def test_of_mini_the_parts_of_full_grad_are_its_score(record: Record) -> None:
         report = explanation.meta["report"]
         assert report["completeness_error"] < 1e-5
         assert report["score"] == pytest.approx(explanation.score, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["integrated-gradients", "gradient-shap", "smooth-grad"])
+def test_prompts_of_a_window_share_what_goes_through_the_model(name: str) -> None:
+    """Maps as of each prompt alone, and the signals on the way run once for them; more than are made together too."""
+    torch.manual_seed(0)
+    prompts = 35
+    network = nn.Sequential(
+        nn.Conv1d(2, 9, 3), nn.ReLU(), nn.Conv1d(9, prompts, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten()
+    )
+    model = toy_model(network, {"0": SAMPLES}, samples=10, width=prompts, similarity="cosine")
+    ran: list[int] = []
+    model.network.register_forward_hook(lambda _module, inputs, _output: ran.append(len(inputs[0])))
+    texts = model.encode_text([str(number) for number in range(prompts)])
+    problem = asked(model, torch.randn(2, 10), torch.randn(2, 10))
+    options = {"around": "integrated-gradients", "draws": 2} if name == "smooth-grad" else {}
+    shared: dict[str, Tensor] = {}
+    for number, text in enumerate(texts):
+        ran.clear()
+        one = replace(problem, text=text, texts=texts, number=number, shared=shared, report={})
+        together, passes = run(name, one, **options), sum(ran)
+        torch.testing.assert_close(together, run(name, replace(problem, text=text, report={}), **options))
+        if name != "smooth-grad":  # whose noisy windows are each a window of their own
+            assert (passes >= 100) == (number in (0, 32)), number
+    assert not any(parameter.grad is not None for parameter in network.parameters())

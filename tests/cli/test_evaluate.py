@@ -54,6 +54,35 @@ def test_json_rows_are_the_contract_s_and_a_second_run_goes_on(ecgcam: Run, reco
 
 
 @pytest.mark.slow
+def test_processes_find_the_same_and_the_seed_repeats(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(simulate("pvc", seed), tmp_path)
+    (tmp_path / "broken.hea").write_text("nonsense")
+    stems = [*sorted(tmp_path.glob("*[0-9].dat")), tmp_path / "broken.hea"]
+    call = [
+        sys.executable,
+        "-c",
+        "from ecgcam.cli import main; main()",
+        "evaluate",
+        *map(str, stems),
+        "--text",
+        "premature beats",
+        "--json",
+        "--quiet",
+    ]
+    call += ["--what", "localisation", "--methods", "grad-cam,smooth-grad,attention-rollout"]
+    one, two, other = (
+        subprocess.run([*call, *more], check=False, capture_output=True, text=True)
+        for more in (("--jobs", "1"), ("--jobs", "2"), ("--jobs", "2", "--seed", "1"))
+    )
+    assert len(rows(one.stdout)) > 20
+    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
+    assert one.returncode == 1
+    assert "broken" in one.stderr
+    assert other.stdout != one.stdout
+
+
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
     for seed in range(8):
         write(simulate("normal", seed), tmp_path)
@@ -65,7 +94,7 @@ def test_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
     stems = sorted(tmp_path.glob("*.dat"))
     most = []
     for count in (1, len(stems)):
-        call = ["evaluate", *map(str, stems[:count]), "--text", TEXT, "--what", "sanity", "--quiet"]
+        call = ["evaluate", *map(str, stems[:count]), "--text", TEXT, "--what", "sanity", "--quiet", "--jobs", "1"]
         done = subprocess.run([sys.executable, "-c", code, *call], check=True, capture_output=True, text=True)
         most.append(int(done.stderr.split()[-1]))
     assert len(stems) == 8

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 from ecgcam.evidence.edits import Case
 from ecgcam.evidence.faithfulness import (
+    BINS,
+    SHARES,
     curves,
     from_curves,
     from_subsets,
@@ -16,6 +19,7 @@ from ecgcam.evidence.faithfulness import (
     random_map,
     random_subsets,
 )
+from ecgcam.evidence.intervals import mean_interval
 
 # score(x) = sum of w x: with 0 as the fill, the map of every sample is w x, and nothing interacts.
 SAMPLES = 400
@@ -103,6 +107,50 @@ def test_seeing_through_the_map() -> None:
     nothing = measure_faithfulness(case, np.zeros_like(right))["confidence change"]
     assert whole == pytest.approx(0.0, abs=1e-6)
     assert nothing == pytest.approx(-case.whole, rel=1e-6)
+
+
+def test_seen_through_maps_of_the_same_values_the_right_one_is_best_and_its_opposite_worst() -> None:
+    """What is seen of a linear model is sum of map x w x: greatest where the largest values meet, least where they miss."""
+    case, right = linear()
+    order = np.argsort(right.ravel())
+    values = np.linspace(0, 1, right.size)
+    best, worst, *random = (np.empty(right.size) for _ in range(10))
+    best[order], worst[order] = values, values[::-1]
+    for seed, draw in enumerate(random):
+        draw[:] = np.random.default_rng(seed).permutation(values)
+    changes = [
+        measure_faithfulness(case, values.reshape(right.shape))["confidence change"]
+        for values in (best, worst, *random)
+    ]
+    assert max(changes[2:]) < changes[0]
+    assert min(changes[2:]) > changes[1]
+    assert changes[0] == pytest.approx(float(best.reshape(right.shape).ravel() @ right.ravel()) - case.whole, rel=1e-5)
+
+
+def test_a_random_map_gets_what_chance_is_on_paper() -> None:
+    """Of a linear model, tiles drawn by lot take their share of the score with them; worked out for every metric."""
+    case, right = linear()
+    count = len(case.tiles)
+    taken = np.array([min(count, int(np.ceil(share * count - 1e-9))) for share in SHARES]) / count
+    at = [SHARES.index(share) for share in BINS]
+    area = float(trapezoid(taken, SHARES))
+    subsets, drops = random_subsets(case)
+    chance = {
+        "deletion": case.whole * (1 - area),
+        "insertion": case.whole * area,
+        "comprehensiveness": case.whole * taken[at].mean(),
+        "sufficiency": case.whole * (1 - taken[at].mean()),
+        "faithfulness correlation": 0.0,
+    }
+    draws = [measure_faithfulness(case, random_map(case, seed), (subsets, drops)) for seed in range(200)]
+    for metric, expected in chance.items():
+        _, low, high = mean_interval(np.array([draw[metric] for draw in draws]), level=0.999)
+        assert low < expected < high, metric
+    # Masses that differ little foretell the mean loss: less than the 1 of a blank map, more than the 0 of the right one.
+    _, low, high = mean_interval(np.array([draw["infidelity"] for draw in draws]), level=0.999)
+    equal = measure_faithfulness(case, np.ones_like(right), (subsets, drops))["infidelity"]
+    assert equal == pytest.approx(float(drops.var() / (drops**2).mean()), rel=1e-6)
+    assert 0 < equal < low < high < 1
 
 
 def test_the_seed_repeats_and_the_subsets_are_the_map_s_not() -> None:

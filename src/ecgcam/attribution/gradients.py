@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
 from ecgcam.attribution.cells import lay_on_samples, moment_cells, own_cells, spread_on_samples, to_cells
-from ecgcam.attribution.hooks import ReluRule, capture, module_gradients, output_shapes
+from ecgcam.attribution.hooks import ReluRule, capture, input_gradient, module_gradients, output_shapes
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem, untold
 from ecgcam.errors import EcgcamError
@@ -60,7 +61,7 @@ def gradient_shap(problem: Problem, draws: int = 100, noise: float = 0.5) -> Ten
         return torch.stack([problem.fill + _white(problem, noise, draw) for draw in numbers.tolist()])
 
     values = _along(problem, start, (np.arange(draws) + within) / draws, np.full(draws, 1 / draws))
-    begin = torch.cat([problem.scores(start(part)) for part in torch.split(torch.arange(draws), problem.batch)])
+    begin = problem.scores_of("starts", draws, start)
     _report_sum(problem, values, problem.scores(problem.x[None]) - begin.mean(), "draws")
     return values
 
@@ -153,15 +154,27 @@ def _by_rule(problem: Problem, method: str, masked: bool) -> Tensor:
 
 
 def _along(problem: Problem, start: Callable[[Tensor], Tensor], share: np.ndarray, weights: np.ndarray) -> Tensor:
-    """sum_m w_m (x - b_m) G(b_m + a_m (x - b_m)), b = `start` of numbers (m,), a = `share` and w = `weights` (M,)."""
+    """sum_m w_m (x - b_m) G(b_m + a_m (x - b_m)), b = `start` of numbers (m,), a = `share` and w = `weights` (M,).
+
+    The signals on the way are the same for every prompt of the window, and go through the model once for all of them.
+    """
     a, w = (torch.from_numpy(values).to(problem.x.device) for values in (share, weights))
-    total = torch.zeros_like(problem.x, dtype=torch.float64)
-    for numbers in problem.chunks(len(a)):
-        begin = start(numbers)
-        step = problem.x - begin
-        _, G = problem.gradients(begin + a[numbers, None, None].to(step) * step)
-        total += (w[numbers, None, None] * step * G).sum(dim=0)
-    return total.to(problem.x)
+
+    def of(texts: Tensor) -> Tensor:
+        total = torch.zeros(len(texts), *problem.x.shape, dtype=torch.float64, device=problem.x.device)
+        for numbers in problem.chunks(len(a)):
+            begin = start(numbers)
+            step = problem.x - begin
+            weight = w[numbers, None, None] * step
+            signals = begin + a[numbers, None, None].to(step) * step
+            total += input_gradient(problem.model, signals, texts, partial(_weighed, weight))[2]
+        return total
+
+    return problem.of_all_prompts("along", of).to(problem.x)
+
+
+def _weighed(weight: Tensor, G: Tensor) -> Tensor:
+    return (weight * G).sum(dim=0)
 
 
 def _report_sum(problem: Problem, values: Tensor, wanted: Tensor, option: str) -> None:
@@ -185,7 +198,7 @@ def _noisy(problem: Problem, around: str, draws: int, noise: float) -> Iterator[
     method = METHODS[around].bind({})
     for part in problem.chunks(draws, most=1):
         x = problem.x + _white(problem, noise, int(part))
-        yield method(replace(problem, x=x, report={}, warnings=[], shared={}, told=untold))
+        yield method(replace(problem, x=x, report={}, warnings=[], shared={}, told=untold, texts=None))
 
 
 def _white(problem: Problem, noise: float, draw: int) -> Tensor:

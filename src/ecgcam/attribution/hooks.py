@@ -312,8 +312,13 @@ def score_signals(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor
         return embeddings, embeddings @ texts.T
 
 
-def input_gradient(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return embeddings (N, D), scores (N, P) and d score / d x (P, N, L, T) in model space; `x` is not modified."""
+def input_gradient(
+    model: EcgTextModel, x: Tensor, texts: Tensor, reduce: Callable[[Tensor], Tensor] = lambda G: G
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return embeddings (N, D), scores (N, P) and d score / d x (P, N, L, T) in model space; `x` is not modified.
+
+    `reduce` makes of each prompt's G (N, L, T) what is kept of it, so that many prompts need not hold many G.
+    """
     with frozen(model.network), torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
         embeddings = model.encode_signal(leaf.clone())  # a copy, that a network may change in place
@@ -321,7 +326,7 @@ def input_gradient(model: EcgTextModel, x: Tensor, texts: Tensor) -> tuple[Tenso
         if not scores.requires_grad:
             raise EcgcamError(f"{model.name}: turns gradients off (torch.no_grad) on the way to the embedding")
         gradients = [
-            torch.autograd.grad(scores[:, p].sum(), leaf, retain_graph=p + 1 < scores.shape[1])[0]
+            reduce(torch.autograd.grad(scores[:, p].sum(), leaf, retain_graph=p + 1 < scores.shape[1])[0])
             for p in range(scores.shape[1])
         ]
     return embeddings.detach(), scores.detach(), torch.stack(gradients)

@@ -14,6 +14,9 @@ from torch import Tensor
 from ecgcam.attribution.hooks import frozen, input_gradient
 from ecgcam.models.base import EcgTextModel
 
+# Prompts whose maps are made together, and held until each is asked for.
+_TOGETHER = 32
+
 
 def untold(_done: int, _of: int) -> None:
     """Tell nobody how far a method is."""
@@ -49,6 +52,8 @@ class Problem:
         What its reader should know.
     shared : dict
         What `remember` keeps: the prompts of one window have it in common.
+    texts, number : Tensor, (P, D), int
+        The embeddings of all prompts that are asked of the window, and which of them `text` is; None: it is the only one.
     parts : callable, optional
         Takes a name of `ecgcam.records.waves.PARTS` and gives the part of the heartbeat that each sample is in, (T,), -1 in none.
     told : callable
@@ -71,6 +76,8 @@ class Problem:
     shared: dict[str, Tensor] = field(default_factory=dict)
     parts: Callable[[str], npt.NDArray[np.int64]] | None = None
     told: Callable[[int, int], object] = untold
+    texts: Tensor | None = None
+    number: int = 0
 
     def spread(self) -> Tensor:
         """Return each lead's robust standard deviation, 1.4826 x its median absolute deviation over valid samples, (L, 1).
@@ -92,6 +99,14 @@ class Problem:
         if name not in self.shared:
             self.shared[name] = compute()
         return self.shared[name]
+
+    def of_all_prompts(self, name: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the prompt's part of what `compute` makes of embeddings (P, D), (P, ...): once for `_TOGETHER` prompts."""
+        if self.texts is None:
+            return compute(self.text[None])[0]
+        begin = self.number - self.number % _TOGETHER
+        some = self.texts[begin : begin + _TOGETHER]
+        return self.remember(f"{name} from prompt {begin}", lambda: compute(some))[self.number - begin]
 
     def scores_of(self, name: str, count: int, make: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the scores (M,) of M signals that are made a chunk at a time, and run once for all prompts of the window.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,11 @@ from ecgcam.cli.tables import print_table
 from ecgcam.errors import EcgcamError
 
 if TYPE_CHECKING:
-    from ecgcam.evidence.evaluation import Entry
+    from ecgcam.batch.helpers import Helpers
 
 ROOMS = ("faithfulness", "localisation", "sanity")
+# Fewer recordings are judged before other processes have loaded the model.
+_SEVERAL = 4
 
 
 def run(
@@ -97,6 +100,16 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after DIR/evidence-records.jsonl: what is there is not done again.")
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Recordings judged at a time, each in a process with the model; 1: in this one. [default: cores; 1 on a GPU]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
@@ -107,10 +120,10 @@ def run(
     """
     from ecgcam.attribution.methods import METHODS, method_named
     from ecgcam.batch.reading import Reading
-    from ecgcam.batch.worklist import Item, find_recordings
+    from ecgcam.batch.worklist import find_recordings
     from ecgcam.evidence.edits import check_tile
     from ecgcam.evidence.journal import Journal
-    from ecgcam.evidence.truths import Annotations, find_truth
+    from ecgcam.evidence.truths import Annotations
     from ecgcam.explanation import SCALES
     from ecgcam.prompts import clean_texts
     from ecgcam.records import parse_lead_names
@@ -156,32 +169,36 @@ def run(
     }  # fmt: skip
     journal = Journal(out, asked, resume)
 
-    from ecgcam.evidence.evaluation import Plan, Trial, evaluate_window, mean_rows
+    from ecgcam.batch.local import flush_denormals
+    from ecgcam.cli.judging import Job
+    from ecgcam.evidence.evaluation import Plan, Trial, mean_rows
 
+    flush_denormals()
     loaded = chosen.loaded
     trials = [Trial(name, fill) for fill in fills for name in named]
     plan = Plan(tuple(rooms), scale, tile, randomisations)
-    told: set[str] = set()
+    job = Job(replace(chosen), prompts, trials, plan, Settings(seed=seed), reading, truth, marks)
+    left = [item for item in items if item.name not in journal.done]
+    told: set[tuple[str, str]] = set()
     failures = 0
-
-    def refused(trial: Trial, error: EcgcamError) -> None:
-        if f"{trial.method}: {error}" not in told and not quiet:
-            complain(f"note: {trial.method} is left out: {error}")
-        told.add(f"{trial.method}: {error}")
-
-    def judged(item: Item) -> Iterator[Entry]:
-        window = reading.window(reading.record(item, spec.input), spec.input, start)
-        known = find_truth(item.path, truth) if marks is None else marks.read(item.path)
-        yield from evaluate_window(window, prompts, loaded, Settings(seed=seed), trials, plan, known, refused)
-
-    with journal, progress(len(items), "evaluating", quiet) as step:
-        for item in items:
-            if item.name not in journal.done:
-                try:
-                    journal.add(item.name, list(judged(item)))
-                except EcgcamError as error:
-                    failures += 1
-                    complain(str(error))
+    with (
+        journal,
+        progress(len(items), "evaluating", quiet) as step,
+        _processes(len(left), 1 if jobs is None and loaded.device.type != "cpu" else jobs) as helpers,
+    ):
+        step(len(items) - len(left))
+        for item, judged in job.judge_all(left, loaded, helpers):
+            try:
+                entries, left_out = judged()
+                journal.add(item.name, entries)
+            except EcgcamError as error:
+                failures += 1
+                complain(str(error))
+            else:
+                for method, why in left_out:
+                    if (method, why) not in told and not quiet:
+                        complain(f"note: {method} is left out: {why}")
+                    told.add((method, why))
             step(1)
         rows = mean_rows(journal.entries())
     if out is not None:
@@ -197,6 +214,15 @@ def run(
         raise typer.Exit(2)
     if failures:
         raise typer.Exit(1)
+
+
+def _processes(recordings: int, jobs: int | None) -> AbstractContextManager[Helpers | None]:
+    """Return the helpers for so many recordings: as many as are asked for, or pay, and never more than recordings."""
+    from ecgcam.batch.helpers import cores, helpers_for
+
+    if jobs is None and recordings >= _SEVERAL:
+        jobs = cores()
+    return helpers_for(recordings, max(1, min(jobs or 1, recordings)), drawing=False)
 
 
 def _listed(flag: str, value: str) -> list[str]:

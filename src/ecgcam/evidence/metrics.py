@@ -36,7 +36,7 @@ METRICS = (
     Metric("comprehensiveness", "faithfulness", "higher", None, "Score lost without the first 1 to 50 % of the tiles."),
     Metric("sufficiency", "faithfulness", "lower", None, "Score lost with only the first 1 to 50 % of the tiles."),
     Metric("faithfulness correlation", "faithfulness", "higher", 0.0, "Mass of random sets of tiles against the score lost."),
-    Metric("infidelity", "faithfulness", "lower", 1.0, "Share of those losses that the map, scaled, does not foretell."),
+    Metric("infidelity", "faithfulness", "lower", None, "Share of those losses that the map, scaled, does not foretell."),
     Metric("confidence change", "faithfulness", "higher", None, "Score seen through the map less the score."),
     Metric("pointing", "localisation", "higher", None, "Whether the map's largest value lies in the truth."),
     Metric("mass", "localisation", "higher", None, "Share of the map's mass in the truth."),
@@ -50,7 +50,7 @@ METRICS = (
     Metric("paraphrase", "sanity", "higher", None, "Rank correlation with the cells of sentences around the prompt."),
     Metric("noise", "sanity", "higher", None, "Rank correlation with the cells of the record with 20 µV of noise."),
     Metric("shift", "sanity", "higher", None, "Rank correlation with the cells of the record a cell later, moved back."),
-    Metric("time shuffled", "sanity", "higher", None, "Score lost when the record's tenths of a second are shuffled."),
+    Metric("time shuffled", "sanity", "higher", 0.0, "Score lost when the record's tenths of a second are shuffled."),
 )  # fmt: skip
 
 
