@@ -7,6 +7,7 @@
 # make evidence      whether mini's maps are true: the tables of docs/evidence.md
 # make model-report  the model card's figures again, from the shipped weights
 # make fuzz          100,000 damaged files over all readers (docs/reliability.md)
+# make fuzz-guided   the same led by coverage, where atheris can be installed
 # make coverage      which branches of src/ no test runs; fails under 95 % (docs/reliability.md)
 # make mutation      300 small wrong changes to attribution/ and records/: do the tests notice? after make coverage
 # make minimum       the unit tests with the oldest versions that pyproject.toml allows
@@ -27,7 +28,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz minimum audit coverage mutation
+.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz fuzz-guided minimum audit coverage mutation
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -51,6 +52,7 @@ unit: $(VENV)/.installed-dev
 
 ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 	$(BIN)/pytest -m slow
+	ECGCAM_EXAMPLES=300 $(BIN)/pytest -q tests/fuzz/test_structured.py
 
 # Other programs that compute the same, and Ray. grad-cam asks for torchvision and signal-grad-cam for TensorFlow, which nothing here
 # runs; tests stand in for their names.
@@ -107,6 +109,12 @@ methods: $(VENV)/.installed-dev
 # 100,000 damaged files over all readers: about ten minutes on a quiet core. CASES=1000 SEED=7 for others.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.fuzz --cases $(CASES) --seed $(SEED)
+	ECGCAM_EXAMPLES=2000 $(BIN)/pytest -q tests/fuzz/test_structured.py
+
+# Led by coverage: 20,000 cases of each of the most dangerous readers. atheris has wheels for Linux, Python 3.11 to 3.13.
+fuzz-guided: $(VENV)/.installed-dev
+	$(PIP) atheris
+	$(BIN)/python -W ignore -m tests.fuzz.guided --seed $(SEED)
 
 # Branches of src/ that `make test` runs, and slow tests of running many, too long for it. The tests of the house's own tools are left out.
 coverage: $(VENV)/.installed-peers

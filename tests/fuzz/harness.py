@@ -28,7 +28,7 @@ from tests.fuzz.mutate import mutate
 # What no case may go beyond: seconds, and bytes of memory for a file under 10 MB.
 SECONDS, MEMORY = 10.0, 1 << 30
 # Where a child is stopped whatever it does, so that the machine lives.
-_CEILING = 4 << 30
+CEILING = 4 << 30
 
 Files = dict[str, bytes]
 
@@ -154,30 +154,39 @@ def _run(
     if "torch" in sys.modules:  # OpenMP's threads did not come along: a region of two would wait for them for ever
         sys.modules["torch"].set_num_threads(1)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    ceiling = pages * resource.getpagesize() + _CEILING
+    ceiling = pages * resource.getpagesize() + CEILING
     resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    # Standard output is for results: what a C library or Python prints there while a file is read is a finding.
-    os.dup2(os.memfd_create("stdout"), 1)
+    listen()
     for case in cases:
         position[:] = struct.pack("q", case)
         valid, changed = damaged(name, target, seeds, seed, case)
-        place = folder / "case"
-        place.mkdir()
-        for file, content in changed.items():
-            (place / file).write_bytes(content)
         with _limited(seconds):
-            told = judge(partial(target.read, place, valid, changed), place)
-        shutil.rmtree(place)
-        sys.stdout.flush()
-        if isinstance(told, str) and os.fstat(1).st_size:
-            told = (f"prints {os.pread(1, 150, 0)!r}", "")
-        os.ftruncate(1, 0)
-        os.lseek(1, 0, os.SEEK_SET)
+            told = tried(target, folder / "case", valid, changed)
         line = told if isinstance(told, str) else (case, *told)
         os.write(report.fileno(), (json.dumps(line) + "\n").encode())  # type: ignore[attr-defined]
+
+
+def listen() -> None:
+    """Keep what is printed: standard output is for results, and what a library prints there while it reads is a finding."""
+    os.dup2(os.memfd_create("stdout"), 1)
+
+
+def tried(target: Target, place: Path, valid: Files, changed: Files) -> str | tuple[str, str]:
+    """Lay a case's files into a new folder, have them read, and return what `judge` says; `listen` must have been called."""
+    place.mkdir()
+    for file, content in changed.items():
+        (place / file).write_bytes(content)
+    told = judge(partial(target.read, place, valid, changed), place)
+    shutil.rmtree(place)
+    sys.stdout.flush()
+    if isinstance(told, str) and os.fstat(1).st_size:
+        told = (f"prints {os.pread(1, 150, 0)!r}", "")
+    os.ftruncate(1, 0)
+    os.lseek(1, 0, os.SEEK_SET)
+    return told
 
 
 @contextlib.contextmanager

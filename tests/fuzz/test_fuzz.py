@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ecgcam.errors import EcgcamError
+from tests.fuzz.guided import FIRST, places
 from tests.fuzz.harness import Files, Outcome, Target, damaged, fuzz
 from tests.fuzz.mutate import PLAIN, in_mat, in_zip, mutate
 from tests.fuzz.targets import TARGETS, shares, wfdb_seeds
@@ -113,6 +114,13 @@ def test_a_case_is_the_same_again_and_damaged() -> None:
     assert cases == [damaged("wfdb header", target, seeds, 3, case) for case in range(100)]
     assert all(valid["rec.dat"] == changed["rec.dat"] for valid, changed in cases)
     assert sum(valid != changed for valid, changed in cases) > 80
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_every_file_that_may_be_damaged_is_a_beginning_for_guided_fuzzing(name: str) -> None:
+    beside = places(TARGETS[name])
+    assert 0 < len(beside) <= 256  # a byte chooses
+    assert all(file.endswith(TARGETS[name].struck or "") for _, file in beside)
 
 
 @pytest.mark.parametrize("mutator", [*dict.fromkeys(PLAIN), in_zip, in_mat, mutate])

@@ -117,6 +117,57 @@ def test_checksums_that_do_not_fit_are_noted(tmp_path: Path) -> None:
     assert "checksums of the header do not fit the samples: I; the file may be damaged" in read_record(header).notes
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_microvolts_written_with_a_micro_sign(tmp_path: Path, encoding: str) -> None:
+    """wfdb reads headers as ASCII and drops the rest: volts would be left, a million times as tall."""
+    header = wfdb(tmp_path, [[500, -250], [1, 2]], ["I", "V1"], gains=["1/µV", "1000/mV"])
+    header.write_text("# größer\n" + header.read_text(), encoding=encoding)
+    np.testing.assert_allclose(read_record(header).signal, [[0.5, -0.25], [0.001, 0.002]], rtol=1e-6)
+
+
+def test_no_other_file_is_read_for_a_name_beyond_ascii(tmp_path: Path) -> None:
+    header = wfdb(tmp_path, [[500, -250]], ["I"])
+    header.write_text(header.read_text().replace("rec.dat", "ärec.dat"))  # wfdb would read rec.dat
+    assert "names ärec.dat; files of WFDB have names in ASCII" in refused(header)
+
+
+def test_a_segment_described_beyond_ascii(tmp_path: Path) -> None:
+    header = in_segments(tmp_path, gap=False)
+    segment = tmp_path / "s3.hea"
+    segment.write_text(segment.read_text().replace("1000/mV", "1/µV"))
+    with pytest.raises(EcgcamError, match="write uV for µV"):
+        read_record(header)
+
+
+def test_a_format_of_the_other_order_of_bytes(tmp_path: Path) -> None:
+    (tmp_path / "rec.dat").write_bytes(np.array([[100, 30], [INVALID, 31]], ">i2").tobytes())
+    (tmp_path / "rec.hea").write_text("rec 2 500 2\nrec.dat 61 1000/mV 16 0 0 0 0 V1\nrec.dat 61 1/uV 16 0 0 0 0 V2\n")
+    np.testing.assert_allclose(read_record(tmp_path / "rec.hea").signal, [[0.1, np.nan], [0.03, 0.031]], rtol=1e-6)
+
+
+def test_signals_that_lie_late_in_their_file(tmp_path: Path) -> None:
+    """Skews may differ among the signals of a file, and count frames; what they need from behind its end is missing."""
+    frames = [(10 * i, 100 * i, 100 * i + 50) for i in range(4)]
+    (tmp_path / "rec.dat").write_bytes(np.array(frames, "<i2").tobytes())
+    (tmp_path / "rec.hea").write_text(
+        "rec 2 500 4\nrec.dat 16:2 1000/mV 16 0 0 0 0 V1\nrec.dat 16x2:1 1000/mV 16 0 0 0 0 V2\n"
+    )
+    got = read_record(tmp_path / "rec.hea")
+    wanted = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, np.nan, np.nan]
+    np.testing.assert_allclose(got.signal[1], wanted, rtol=1e-6)
+    assert got.signal[0][:3:2].tolist() == pytest.approx([0.02, 0.03])
+    assert np.isnan(got.signal[0][4:]).all()
+    part = read_stretch(tmp_path / "rec.hea", 1 / 500, 3 / 500)
+    np.testing.assert_array_equal(part.signal[1], got.signal[1, 2:6])
+
+
+def test_differences_are_read_from_the_beginning_alone(tmp_path: Path) -> None:
+    (tmp_path / "rec.dat").write_bytes(np.array([0, 1, 2, 3], "i1").tobytes())
+    (tmp_path / "rec.hea").write_text("rec 1 500 4\nrec.dat 8 1000/mV 16 0 100 0 0 V1\n")
+    np.testing.assert_allclose(read_record(tmp_path / "rec.hea").signal, [[0.1, 0.101, 0.103, 0.106]], rtol=1e-6)
+    assert partial_length(tmp_path / "rec.hea") is None
+
+
 def test_several_signal_files_and_a_byte_offset(tmp_path: Path) -> None:
     (tmp_path / "a.dat").write_bytes(b"skip" + np.array([100, 200], "<i2").tobytes())
     (tmp_path / "b.xyz").write_bytes(np.array([300, 400], "<i2").tobytes())

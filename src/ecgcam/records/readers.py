@@ -30,6 +30,8 @@ _RATE_KEYS = ("fs", "sampling_rate", "frequency", "sfreq")
 _NAME_KEYS = ("leads", "lead_names", "sig_name")
 # Bits a sample takes in a data file, where a format has a fixed number of them.
 _BITS = {"8": 8, "80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
+# Of which each sample is its difference to the one before: only from the beginning can it be read.
+_DIFFERENCES = "8"
 # As many values are read whatever the files' size; beyond, so many for each byte (compressed formats, gaps between segments).
 _ALWAYS_READ, _VALUES_PER_BYTE = 1 << 24, 4
 # More than any heart, drift or spike in millivolts; raw integers and microvolts are far beyond it.
@@ -174,6 +176,8 @@ def _length_of_segments(header: Path, _changed: int, _size: int) -> Length | Non
         own = wfdb.rdheader(str(segment.with_suffix("")))
         if own.sig_len:  # the layout has none
             _check_header(segment, own)
+        if _DIFFERENCES in (getattr(own, "fmt", None) or ()):
+            return None
     return Length(float(head.fs), int(head.sig_len), complete=True)
 
 
@@ -182,7 +186,7 @@ def _samples_in(data: Path, head: Any) -> int | None:
     rows = [i for i, other in enumerate(head.file_name) if other == data.name]
     bits = {_BITS.get(head.fmt[i]) for i in rows}
     width = bits.pop()
-    if bits or not width:
+    if bits or not width or head.fmt[rows[0]] == _DIFFERENCES:
         return None
     per_frame = sum(head.samps_per_frame[i] or 1 for i in rows)
     size = data.stat().st_size - (head.byte_offset[rows[0]] or 0)
@@ -246,20 +250,31 @@ def _read_wfdb(
     if stretch is None:
         _check_header(header, head)
     segments = hasattr(head, "seg_name")
+    # wfdb's own integers of format 61 have the other order of bytes, which it stumbles over; its millivolts have not.
+    swapped = not segments and "61" in head.fmt
+    late = [0] * (head.n_sig or 0) if segments or not head.skew else [int(skew or 0) for skew in head.skew]
     try:
         # wfdb reads a part only where the header says how long the whole is.
         partly = stretch is not None and head.sig_len is not None
-        part = {"sampfrom": stretch[0], "sampto": stretch[1]} if stretch is not None and partly else {}
-        record = wfdb.rdrecord(stem, physical=segments, smooth_frames=segments, **part)
-        checksums = [] if segments or stretch is not None else record.calc_checksum(expanded=True)
-        signals = record.p_signal.T if segments else record.dac(expanded=True)
+        begin, end = (stretch[0], stretch[1]) if stretch is not None else (0, None)
+        part = {"sampfrom": begin, "sampto": min(stretch[1] + max(late), head.sig_len)} if stretch and partly else {}
+        record = wfdb.rdrecord(
+            stem, physical=segments or swapped, smooth_frames=segments, ignore_skew=not segments, **part
+        )
+        checksums = [] if segments or swapped or stretch is not None else record.calc_checksum(expanded=True)
+        signals = record.p_signal.T if segments else record.e_p_signal if swapped else record.dac(expanded=True)
         per_frame = [1] * len(signals) if segments else [int(count or 1) for count in record.samps_per_frame]
-        if stretch is not None and not partly:
-            signals = [row[stretch[0] * k : stretch[1] * k] for row, k in zip(signals, per_frame, strict=True)]
+        if any(late):
+            signals = [_earlier(row, skew * k) for row, skew, k in zip(signals, late, per_frame, strict=True)]
+        if end is not None:
+            first = 0 if partly else begin
+            signals = [row[first * k : (first + end - begin) * k] for row, k in zip(signals, per_frame, strict=True)]
+        lines = [] if segments else _signal_lines(header)
+        stated, units = _as_written(lines, record.sig_name, record.units)
         channels = [
             # A channel that is missing all along has no unit.
             Channel(name or "", unit or ("mV" if np.isnan(row).all() else unit), float(record.fs) * k, row)
-            for name, unit, k, row in zip(record.sig_name, record.units, per_frame, signals, strict=True)
+            for name, unit, k, row in zip(stated, units, per_frame, signals, strict=True)
         ]
     except _DAMAGED as error:
         raise EcgcamError(
@@ -268,7 +283,7 @@ def _read_wfdb(
     result = record_from(path, header.stem, channels, fs, lead_names, state_units=False, part=stretch is not None)
     names = names_for(path, [channel.name for channel in channels], lead_names)
     notes = []
-    gains = [] if segments else _stated_gains(header)
+    gains = [] if segments else _stated_gains(lines)
     if assumed := [name for name, gain in zip(names, gains, strict=False) if not gain and canonical_name(name)]:
         notes.append(f"no gain in the header, WFDB's 200 per mV assumed: {', '.join(assumed)}")
     if wrong := [] if segments else _against_checksums(head, checksums, names):
@@ -277,6 +292,14 @@ def _read_wfdb(
         times = round(result.fs / float(record.fs)) if possible_rate(float(record.fs)) else 1
         result = replace(result, first=stretch[0] * times, length=stretch[2] * times)
     return replace(result, notes=(*result.notes, *notes))
+
+
+def _earlier(row: npt.NDArray[np.float64], late: int) -> npt.NDArray[np.float64]:
+    """Return a signal that lies `late` samples too far back in its file; what it would need from behind the end is missing.
+
+    wfdb refuses skews that differ among the signals of a file, and takes zeros for what is missing of several samples a frame.
+    """
+    return np.concatenate([row[late:], np.full(min(late, len(row)), np.nan)])
 
 
 def _against_checksums(head: Any, sums: Sequence[int], names: Sequence[str]) -> list[str]:
@@ -288,18 +311,54 @@ def _against_checksums(head: Any, sums: Sequence[int], names: Sequence[str]) -> 
     ]
 
 
-def _stated_gains(header: Path) -> list[str]:
+def _signal_lines(header: Path) -> list[str]:
+    """The lines of signals (or segments) of a header, by what wfdb takes for lines and comments, in all their letters."""
+    content = header.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    lines = [line.strip() for line in re.split(r"[\n\r\x0b\x0c\x1c-\x1e]", text)]
+    seen = [(line, line.encode("ascii", "ignore").strip()) for line in lines]
+    return [line for line, plain in seen if plain and not plain.startswith(b"#")][1:]
+
+
+def _stated_gains(lines: Sequence[str]) -> list[str]:
     """The gain of every signal line as it is written; empty where it is absent or 0, which WFDB both reads as 200."""
-    lines = [line.split() for line in header.read_text(encoding="utf-8", errors="replace").splitlines()]
-    signal_lines = [line for line in lines if line and not line[0].startswith("#")][1:]
-    numbers = [re.match(r"[-+\d.eE]*", line[2] if len(line) > 2 else "") for line in signal_lines]
+    fields = [line.split() for line in lines]
+    numbers = [re.match(r"[-+\d.eE]*", line[2] if len(line) > 2 else "") for line in fields]
     return [match[0] if match and match[0].strip("+-0.eE") else "" for match in numbers]
+
+
+def _as_written(lines: Sequence[str], names: Sequence[str], units: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return names and units of the signals where wfdb left out what is not ASCII: µV would be V, and a million times as tall."""
+    names, units = list(names), list(units)
+    for row, fields in enumerate(line.split(None, 8) for line in lines if len(lines) == len(names)):
+        if len(fields) > 2 and not fields[2].isascii():
+            units[row] = fields[2].partition("/")[2]
+        if len(fields) > 8 and not fields[8].isascii():
+            names[row] = fields[8]
+    return names, units
+
+
+def _refuse_beyond_ascii(header: Path, segments: bool) -> None:
+    """Refuse files' names that wfdb would read without some letters, which may be another file's; of segments, units too."""
+    for line in _signal_lines(header):
+        if not line.split()[0].isascii():
+            raise EcgcamError(
+                f"{header}: names {line.split()[0]}; files of WFDB have names in ASCII: rename it, here too"
+            )
+        if segments and not line.isascii():
+            raise EcgcamError(
+                f"{header}: signals of a segment are described in other letters than ASCII; write uV for µV"
+            )
 
 
 def _check_header(header: Path, head: Any) -> None:
     """Refuse what wfdb would stumble over, missing and short data files first, so that the message can name the file."""
     if head.sig_len == 0:
         raise EcgcamError(f"{header}: the recording is empty, 0 samples; there is nothing to explain")
+    _refuse_beyond_ascii(header, segments=False)
     if hasattr(head, "seg_name"):
         # A multi-segment header; its segments have headers of their own. Gaps among them take memory, too.
         if head.n_seg != len(head.seg_name):
@@ -347,6 +406,7 @@ def _check_segment(header: Path) -> None:
         head = wfdb.rdheader(str(header.with_suffix("")))
     except _DAMAGED as error:
         raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
+    _refuse_beyond_ascii(header, segments=True)
     names = getattr(head, "file_name", None) or ()  # a segment may have segments itself
     if head.sig_len:
         data = {header.parent / name for name in names}
