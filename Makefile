@@ -4,6 +4,7 @@
 # make train         train the bundled model and its yardstick again from PTB-XL (DATA=folder with ptbxl_database.csv)
 # make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
 # make bench         how fast, beside the usual script: benchmarks/results/, explained in docs/performance.md
+# make hundred       how long ecgcam evaluate takes for a hundred recordings and five methods (docs/evaluate.md)
 # make evidence      whether mini's maps are true: the tables of docs/evidence.md
 # make model-report  the model card's figures again, from the shipped weights
 # make fuzz          100,000 damaged files over all readers (docs/reliability.md)
@@ -28,7 +29,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test ci lint types rooms unit bench train evidence model-report methods clean soak fuzz fuzz-guided minimum audit coverage mutation
+.PHONY: demo test ci lint types rooms unit bench hundred train evidence model-report methods clean soak fuzz fuzz-guided minimum audit coverage mutation
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -99,6 +100,10 @@ model-report: $(VENV)/.installed
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -W ignore -m benchmarks.bench
 	$(BIN)/python -m benchmarks.tables
+
+# Minutes on a quiet machine; its wall time says little on a busy one.
+hundred: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.hundred --page docs/evaluate.md
 
 soak: $(VENV)/.installed-dev
 	ECGCAM_SOAK=2000 $(BIN)/pytest -q -s tests/test_soak.py

@@ -5,10 +5,10 @@
 
 ``search``: the network trained on folds 1-7 (training/weights/select-1.npz), simulated recordings of seeds 0 to 999, and fold 8:
 a handful of methods with every layer, two with every mask, and all at the shipped layer and mask (the dear ones on a fifth of
-the recordings, some with fewer draws). ``report``: the shipped weights, seeds from 1,000 up, fold 9 and LUDB, which nothing was
-chosen on, with the shipped defaults and what the search put first (some methods on a third). The file holds a line for
-a map; a run that was interrupted goes on after it. What runs at a time is one recording and one map, so memory does not grow
-but for the lines.
+the simulated recordings and none of fold 8, some with fewer draws). ``report``: the shipped weights, seeds from 1,000 up, fold 9
+and LUDB, which nothing was chosen on, with the shipped defaults and what the search put first (some methods on a third). The
+file holds a line for a map; a run that was interrupted goes on after it. What runs at a time is one recording and one map, so
+memory does not grow but for the lines.
 
 Of simulated recordings: relevance mass over the mass that is aimed at, min(3 x chance, (1 + chance) / 2), and pointing (paced:
 over time alone), truth widened by half a cell; of all: deletion and insertion by the line over tiles of 80 ms.
@@ -356,12 +356,12 @@ def main() -> None:
         for stage in args.stages.split(","):
             candidates, count = stages[stage]
             count, each = args.count or count, args.each or 2
-            for some, few in (([c for c in candidates if (c.method in DEAR) is dear], dear) for dear in (False, True)):
-                if some:
-                    judge_all(simulated(model, 0, max(1, count // 5) if few else count), some, model, lines, args.seed)
-                    judge_all(
-                        real(model, args.data, 8, max(1, each // 2) if few else each), some, model, lines, args.seed
-                    )
+            cheap, dear = ([c for c in candidates if (c.method in DEAR) is few] for few in (False, True))
+            if cheap:
+                judge_all(simulated(model, 0, count), cheap, model, lines, args.seed)
+                judge_all(real(model, args.data, 8, each), cheap, model, lines, args.seed)
+            if dear:
+                judge_all(simulated(model, 0, max(1, count // 5)), dear, model, lines, args.seed)
             tables[f"choice-{stage}"] = ranked(lines, candidates, ["fold 8"])
     for name, table in tables.items():
         print(f"\n{name}\n{table}", flush=True)

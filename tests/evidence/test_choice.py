@@ -10,6 +10,7 @@ import torch
 from benchmarks import planted
 from benchmarks.choice import CHOSEN, Candidate, Lines, judge_all, ranked, reported, simulated
 from benchmarks.localisation import aim
+from benchmarks.parts import Parts
 
 from ecgcam.evidence.evaluation import RANDOM
 from ecgcam.models.base import EcgTextModel
@@ -61,6 +62,20 @@ def test_lines_go_on_where_they_were_cut_off(mini: EcgTextModel, tmp_path: Path)
     judge_all(simulated(mini, 0, 1, ["pvc"]), CANDIDATES, mini, again, 0)
     assert path.read_text(encoding="utf-8") == whole  # the same seed repeats
     assert not Lines(path, {"weights": "b"}).known  # of other weights nothing is taken over
+
+
+def test_parts_are_worked_out_once_and_anew_for_another_question(tmp_path: Path) -> None:
+    path, asked = tmp_path / "parts.jsonl", {"model": "a"}
+    parts = Parts(path, asked)
+    assert parts.of("draw 0", lambda: [0.25, 0.5]) == [0.25, 0.5]
+    assert parts.of("draw 1", lambda: {"synonyms": 1.0}) == {"synonyms": 1.0}
+    path.write_text(path.read_text() + '{"draw 2": [0.')  # killed while it wrote
+    again = Parts(path, asked)
+    assert again.known == {"draw 0": [0.25, 0.5], "draw 1": {"synonyms": 1.0}}
+    assert again.of("draw 0", lambda: pytest.fail("is known")) == [0.25, 0.5]
+    assert again.of("draw 2", lambda: 3) == 3
+    assert Parts(path, asked).known["draw 2"] == 3
+    assert Parts(path, {"model": "b"}).known == {}
 
 
 def test_tables_hold_what_the_lines_say(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _along(problem: Problem, start: Callable[[Tensor], Tensor], share: np.ndarra
 
     def of(texts: Tensor) -> Tensor:
         total = torch.zeros(len(texts), *problem.x.shape, dtype=torch.float64, device=problem.x.device)
-        for numbers in problem.chunks(len(a)):
+        for numbers in problem.chunks(len(a), problem.followed):
             begin = start(numbers)
             step = problem.x - begin
             weight = w[numbers, None, None] * step

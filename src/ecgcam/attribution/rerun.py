@@ -52,7 +52,7 @@ def layer_integrated_gradients(problem: Problem, alone: Tensor, steps: int = 8) 
             problem.text,
             ((nodes + 1) / 2).tolist(),
             problem.layer,
-            problem.batch,
+            problem.followed,
         )
         mean = torch.tensordot(torch.from_numpy(weights / 2).to(slopes), slopes, dims=1)
         cells.append((way * mean).sum(dim=1))

@@ -101,7 +101,7 @@ class Case:
         """Return the window without some tiles, (B, L, T), for `removed` (B, N)."""
         return np.stack([self._edited(one) for one in removed])
 
-    def scores_without(self, removed: BoolArray, batch: int = 64) -> npt.NDArray[np.float64]:
+    def scores_without(self, removed: BoolArray, batch: int = 32) -> npt.NDArray[np.float64]:
         """Return the score of the window without some tiles, (B,), for `removed` (B, N)."""
         parts = [self.score(self.without(removed[i : i + batch])) for i in range(0, len(removed), batch)]
         return np.concatenate(parts)
