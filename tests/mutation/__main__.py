@@ -3,14 +3,16 @@
     coverage run -m pytest -p tests.mutation.contexts --junitxml=FOLDER/junit.xml ...
     python -m tests.mutation --coverage FOLDER --count 320 --seed 0 --journal FILE.jsonl --out FILE.json
 
-Each mutant is tried in a copy of the checkout, by the tests that ran its statement, those of its own room first, then the
-quickest, until one fails or `--budget` seconds of tests (as long as they took unchanged) have passed: then it has survived.
+Each mutant is tried in a copy of the checkout, by the tests that ran its statement (`Chooser`), those of its own room first,
+the quickest first, until one fails or `--budget` seconds of tests (as long as they took unchanged) have passed: then it has
+survived.
 A call that was interrupted goes on where the journal ends; `--again` tries those that survived once more.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
@@ -54,23 +57,51 @@ class Chooser:
         self.root = root
 
     def tests(self, mutant: Mutant, budget: float) -> tuple[dict[str, float], str]:
-        """Return tests with their seconds, in order, and why these: `lines`, `module` (run at import alone) or `none`."""
-        ran = self.ran.get(mutant.path, {})
-        here = set().union(*(ran.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
-        why = "lines"
-        if here == {""}:
-            here, why = set().union(*ran.values()), "module"
+        """Return tests with their seconds, in order, and why these.
+
+        `lines`: they ran the statement; `function`: it is a default, and they ran its function; `module`: it runs at import
+        alone, and they ran any line of the module or name it; `none`. Half of the budget is the room's own.
+        """
+        here, why = self._that_ran(mutant.path, range(mutant.first, mutant.last + 1)), "lines"
+        if here == {""} and (function := self._function(mutant)):
+            here, why = self._that_ran(mutant.path, function), "function"
+        elif here == {""}:
+            here, why = set().union(*self.ran.get(mutant.path, {}).values()) | self._that_name(mutant.path), "module"
         room, module = Path(mutant.path).parts[2], Path(mutant.path).stem
 
-        def order(node: str) -> tuple[bool, bool, float]:
+        def order(node: str) -> tuple[bool, bool, float, str]:
             file = node.split("::", maxsplit=1)[0]
-            return not file.startswith(f"tests/{room}/"), module not in Path(file).stem, self.seconds[node]
+            return not file.startswith(f"tests/{room}/"), module not in Path(file).stem, self.seconds[node], node
 
         chosen: dict[str, float] = {}
         for node in sorted((node for node in here if node in self.seconds), key=order):
-            if sum(chosen.values()) + self.seconds[node] <= budget or not chosen:
+            room_s_own = not order(node)[0]
+            if sum(chosen.values()) + self.seconds[node] <= budget / (1 + room_s_own) or not chosen:
                 chosen[node] = self.seconds[node]
         return chosen, why if chosen else "none"
+
+    def _that_ran(self, path: str, lines: Iterable[int]) -> set[str]:
+        ran = self.ran.get(path, {})
+        return set().union(*(ran.get(line, set()) for line in lines))
+
+    def _function(self, mutant: Mutant) -> range:
+        """Return the lines of the innermost function around a mutant."""
+        around = range(0)
+        for node in ast.walk(ast.parse((self.root / mutant.path).read_bytes())):
+            if isinstance(node, ast.FunctionDef) and node.lineno <= mutant.line <= (node.end_lineno or 0):
+                around = range(node.body[0].lineno, (node.end_lineno or 0) + 1)  # inner ones come later
+        return around
+
+    def _that_name(self, path: str) -> set[str]:
+        """Return the tests in files whose name or text names the module."""
+        *packages, module = Path(path).with_suffix("").parts[1:]
+        names = (".".join([*packages, module]), f"from {'.'.join(packages)} import {module}")
+        files = {
+            str(file.relative_to(self.root))
+            for file in (self.root / "tests").rglob("test_*.py")
+            if (module in file.stem and packages[1] in file.parts) or any(name in file.read_text() for name in names)
+        }
+        return {node for node in self.seconds if node.split("::", maxsplit=1)[0] in files}
 
 
 class Copy:
@@ -190,7 +221,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
-        "--budget", type=float, default=30.0, metavar="S", help="seconds of tests a mutant is tried with"
+        "--budget", type=float, default=40.0, metavar="S", help="seconds of tests a mutant is tried with"
     )
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--out", type=Path)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage import CoverageData
 
 from tests.mutation import branches
 from tests.mutation.__main__ import Chooser, main, try_all
@@ -156,6 +157,42 @@ def test_killed_survived_and_endless_are_told_apart_and_a_call_goes_on(checkout:
     assert entries["min(value, high)"]["by"] == "tests/records/test_toy.py::test_clipped"
     assert entries["value + 1"]["chosen"] == "none"
     assert path.read_bytes() == before
+
+
+def test_what_runs_at_import_is_tried_by_tests_of_its_function_or_its_module(tmp_path: Path) -> None:
+    path, source = "src/ecgcam/records/toy.py", "LEAST = 2\n\n\ndef more(value, by=1):\n    return value + by\n"
+    tests = {
+        "tests/records/test_toy.py": ["test_least", "test_more"],
+        "tests/cli/test_named.py": ["test_of_the_command"],
+        "tests/cli/test_other.py": ["test_of_another"],
+    }
+    for name, text in {
+        path: source,
+        "tests/records/test_toy.py": "",
+        "tests/cli/test_named.py": "from ecgcam.records import toy",
+        "tests/cli/test_other.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    cases = "".join(
+        f'<testcase classname="{file[:-3].replace("/", ".")}" name="{name}" time="1"/>'
+        for file, names in tests.items()
+        for name in names
+    )
+    (tmp_path / "junit.xml").write_text(f"<testsuite>{cases}</testsuite>")
+    data = CoverageData(str(tmp_path / "coverage"))
+    for context, lines in (("", [1, 4]), ("tests/records/test_toy.py::test_more", [5])):
+        data.set_context(context)
+        data.add_lines({str(tmp_path / path): lines})
+    data.write()
+    chooser = Chooser(tmp_path, tmp_path)
+    least, by, added = (m for m in mutants_of(source.encode(), path) if m.before in ("2", "1", "value + by"))
+    own = "tests/records/test_toy.py::test_"
+    both = {f"{own}least": 1, f"{own}more": 1, "tests/cli/test_named.py::test_of_the_command": 1}
+    assert chooser.tests(least, 40) == (both, "module")
+    assert list(chooser.tests(least, 2)[0]) == [f"{own}least", "tests/cli/test_named.py::test_of_the_command"]
+    assert chooser.tests(by, 40) == ({f"{own}more": 1}, "function")
+    assert chooser.tests(added, 40) == ({f"{own}more": 1}, "lines")
 
 
 @pytest.mark.slow
