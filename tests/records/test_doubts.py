@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecgcam.records.doubts import arms_reversed, doubts_about
+from ecgcam.records.doubts import (
+    against_einthoven,
+    arms_reversed,
+    clipped,
+    doubts_about,
+    hum,
+    implausible_amplitude,
+    unit_tall,
+)
 from ecgcam.records.readers import read_record
 from ecgcam.records.record import Record, limb_leads
 
@@ -168,3 +176,135 @@ def test_exchanged_arms_are_noted_and_true_ones_are_not(unpacked: Path) -> None:
     assert len(paths) > 500
     assert false / len(paths) < 0.01
     assert true / len(paths) > 0.9
+
+
+# From here on: just on either side of each limit, by signals whose figure is known.
+RAMP = np.linspace(0.0, 1.0, 10_001)
+
+
+@pytest.mark.parametrize(
+    ("height", "says"),
+    [
+        (25.1, "leads 25.1 mV tall, implausibly large"),
+        (24.9, ""),
+        (0.0201, ""),
+        (0.0199, "leads 0.02 mV tall, implausibly small"),
+    ],
+)
+def test_heights_on_either_side_of_what_a_heart_can_be(height: float, says: str) -> None:
+    ramp = RAMP * height / 0.99  # from its 0.5th to its 99.5th percentile
+    note = implausible_amplitude({"I": ramp, "II": ramp - 3, "V1": 100 * ramp if height < 1 else ramp / 100})
+    assert note.startswith(says)
+    assert bool(note) == bool(says)
+
+
+def test_one_unit_tall_is_said_of_three_leads_within_a_hundredth() -> None:
+    def rows(*heights: float) -> dict[str, np.ndarray]:
+        return {f"V{i}": np.append(RAMP * height, np.nan) for i, height in enumerate(heights, 1)}
+
+    assert unit_tall(rows(1.009, 0.991, 1.0))
+    assert not unit_tall(rows(1.009, 0.991))
+    assert not unit_tall(rows(1.011, 1.0, 1.0))
+    assert not unit_tall(rows(0.989, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("tall", "departs", "noted"),
+    [(1.0, 0.27, True), (1.0, 0.24, False), (0.001, 0.031, True), (0.001, 0.029, False)],
+)
+def test_a_quarter_of_the_tallest_limb_lead_or_30_microvolts(tall: float, departs: float, noted: bool) -> None:
+    """`tall` and `departs` are standard deviations: of II, and of what III has beside II - I."""
+    turn = 2 * np.pi * np.arange(1000) / 1000
+    two = tall * np.sqrt(2) * np.sin(5 * turn)
+    rows = {"I": two / 2, "II": two, "III": two / 2 + 7 + departs * np.sqrt(2) * np.cos(9 * turn)}
+    note = against_einthoven(rows)
+    assert note.endswith(f": III by {departs:.2g} mV") if noted else note == ""
+    assert against_einthoven({"I": rows["I"], "III": rows["III"]}) == ""
+    apart = np.arange(1000) < 500  # III is known where I is not
+    assert (
+        against_einthoven({"I": np.where(apart, rows["I"], np.nan), "II": two, "III": np.where(apart, np.nan, 9.0)})
+        == ""
+    )
+
+
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize(("stopped", "noted"), [(20, True), (19, False)])
+def test_two_samples_in_a_hundred_at_the_stop(stopped: int, noted: bool, way: int) -> None:
+    row = np.concatenate([np.linspace(0, 0.9, 1000 - stopped), np.ones(stopped)])
+    assert clipped({"V1": way * row}).endswith("saturated: V1 2%") == noted
+
+
+def without_running_mean(row: np.ndarray, half: int) -> np.ndarray:
+    padded = np.pad(row, half, "edge")
+    return row - np.array([padded[i : i + 2 * half + 1].mean() for i in range(len(row))])
+
+
+@pytest.mark.parametrize(("likeness", "noted"), [(-0.305, True), (-0.295, False)])
+def test_how_much_v6_must_be_against_i(likeness: float, noted: bool) -> None:
+    """The correlation is of what the rows do beside their mean over 0.4 s: two cosines of known share, the one turned over."""
+    fs, time = 100.0, np.arange(1000) / 100
+    bumps = np.exp(-(((time % 1 - 0.4) / 0.02) ** 2))
+    own, other = (without_running_mean(row, 20) for row in (-bumps, np.roll(bumps, 30) - np.roll(bumps, 60)))
+    own, other = own - own.mean(), other - other.mean()
+    other -= own * (own @ other) / (own @ own)
+    six = likeness * own / np.linalg.norm(own) + np.sqrt(1 - likeness**2) * other / np.linalg.norm(other)
+    # What becomes of V6 when its own running mean is taken away is sought by its inverse: a linear map.
+    remove = np.stack([without_running_mean(row, 20) for row in np.eye(len(time))], axis=1)
+    rows = {"I": -bumps, "V6": np.linalg.lstsq(remove, six, rcond=None)[0]}
+    drifting = {lead: row + 5 * np.sin(0.1 * time) for lead, row in rows.items()}
+    for told in (rows, drifting):
+        assert (
+            arms_reversed(told, fs).startswith(f"lead I is upside down beside V6 (correlation {likeness:.1f}") == noted
+        )
+
+
+@pytest.mark.parametrize(
+    ("deep", "often", "high", "noted"),
+    [(1.0, 10, 0.95, True), (1.0, 10, 1.05, False), (1.0, 7, 0.9, True), (1.0, 4, 0.9, False)],
+)
+def test_i_is_upside_down_where_it_is_deeper_than_high(deep: float, often: int, high: float, noted: bool) -> None:
+    """Pulses of one sample, 10 upright and `often` downwards in 1,000: less than 1 in 200 is no lead's depth."""
+    one = np.zeros(1000)
+    one[25::100] = high
+    one[75::100][:often] = -deep
+    assert bool(arms_reversed({"I": one, "V6": -one}, 100.0)) == noted
+
+
+def tones(fs: float, seconds: float, **amplitudes: float) -> np.ndarray:
+    time = np.arange(round(seconds * fs)) / fs
+    return sum(size * np.sin(2 * np.pi * float(name[1:]) * time) for name, size in amplitudes.items())
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (tones(500, 20, f5=1, f50=0.235), "V1 5% at 50 Hz"),  # 0.052 of the power
+        (tones(500, 20, f5=1, f60=0.224), ""),  # 0.048
+        (tones(500, 20, f50=0.0290), "V1 100% at 50 Hz"),  # rms 0.0205 mV
+        (tones(500, 20, f50=0.0276), ""),  # 0.0195
+        (tones(500, 20, f0=0, f50=0.1) + np.linspace(-5, 5, 10_000), "V1 100% at 50 Hz"),  # drift does not count
+        (tones(500, 20, f53=0.1), ""),  # beside the mains
+        (tones(500, 20, f50=0.1, f60=0.1), "V1 50% at 50 Hz, V1 50% at 60 Hz"),
+    ],
+)
+def test_hum_from_a_twentieth_of_the_power_and_20_microvolts_on(row: np.ndarray, says: str) -> None:
+    note = hum({"V1": row}, 500.0)
+    assert note == (f"hum of the mains, share of the power: {says}" if says else "")
+
+
+def test_hum_is_sought_where_the_rate_holds_it_and_in_the_first_minute() -> None:
+    assert hum({"V1": tones(108, 20, f50=0.1)}, 108.0)
+    assert not hum({"V1": tones(107, 20, f50=0.1)}, 107.0)
+    first = tones(200, 60, f50=0.1)
+    assert hum({"V1": np.concatenate([first, 0.1 * RAMP])}, 200.0).endswith("V1 100% at 50 Hz")
+    assert not hum({"V1": np.concatenate([np.zeros(len(first)), first])}, 200.0)
+    assert not hum({"V1": np.where(np.arange(len(first)) < 1e5, np.nan, first)}, 200.0)
+
+
+def test_of_a_long_recording_the_first_ten_minutes_are_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    for seconds, noted in ((585, True), (601, False)):  # from when on it stands still
+        row = np.cumsum(rng.normal(size=700 * 50)) * 0.01
+        row[seconds * 50 :] = row.max() + 1
+        found = doubts_about(Record("x", row[None].astype(np.float32), 50.0, ("V1",)))
+        assert any("clipped" in note for note in found) == noted
