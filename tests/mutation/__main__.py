@@ -59,22 +59,26 @@ class Chooser:
     def tests(self, mutant: Mutant, budget: float) -> tuple[dict[str, float], str]:
         """Return tests with their seconds, in order, and why these.
 
-        `lines`: they ran the statement; `function`: it is a default, and they ran its function; `module`: it runs at import
-        alone, and they ran any line of the module or name it; `none`. Half of the budget is the room's own.
+        `lines`: they ran the statement; `none`. What runs at import alone is tried by those that ran its `function`, where it
+        is a default, or else any line of its `module` or name it; and by the quickest of its room, which may look at it from
+        outside. Half of the budget is the room's own.
         """
         here, why = self._that_ran(mutant.path, range(mutant.first, mutant.last + 1)), "lines"
-        if here == {""} and (function := self._function(mutant)):
-            here, why = self._that_ran(mutant.path, function), "function"
-        elif here == {""}:
-            here, why = set().union(*self.ran.get(mutant.path, {}).values()) | self._that_name(mutant.path), "module"
         room, module = Path(mutant.path).parts[2], Path(mutant.path).stem
+        others: set[str] = set()
+        at_import, function = self._runs_at_import(mutant)
+        if at_import:
+            why = "function" if function else "module"
+            here = self._that_ran(mutant.path, function or self.ran.get(mutant.path, {})) | self._that_name(mutant.path)
+            others = {node for node in self.seconds if node.startswith(f"tests/{room}/")}
 
         def order(node: str) -> tuple[bool, bool, float, str]:
             file = node.split("::", maxsplit=1)[0]
-            return not file.startswith(f"tests/{room}/"), module not in Path(file).stem, self.seconds[node], node
+            far = node not in here or module not in Path(file).stem
+            return not file.startswith(f"tests/{room}/"), far, self.seconds[node], node
 
         chosen: dict[str, float] = {}
-        for node in sorted((node for node in here if node in self.seconds), key=order):
+        for node in sorted((node for node in here | others if node in self.seconds), key=order):
             room_s_own = not order(node)[0]
             if sum(chosen.values()) + self.seconds[node] <= budget / (1 + room_s_own) or not chosen:
                 chosen[node] = self.seconds[node]
@@ -84,13 +88,13 @@ class Chooser:
         ran = self.ran.get(path, {})
         return set().union(*(ran.get(line, set()) for line in lines))
 
-    def _function(self, mutant: Mutant) -> range:
-        """Return the lines of the innermost function around a mutant."""
-        around = range(0)
+    def _runs_at_import(self, mutant: Mutant) -> tuple[bool, range]:
+        """Return whether a mutant runs when its module is imported, and the body of the function whose default it is."""
         for node in ast.walk(ast.parse((self.root / mutant.path).read_bytes())):
             if isinstance(node, ast.FunctionDef) and node.lineno <= mutant.line <= (node.end_lineno or 0):
-                around = range(node.body[0].lineno, (node.end_lineno or 0) + 1)  # inner ones come later
-        return around
+                body = range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+                return mutant.line not in body, body  # the outermost comes first
+        return True, range(0)
 
     def _that_name(self, path: str) -> set[str]:
         """Return the tests in files whose name or text names the module."""

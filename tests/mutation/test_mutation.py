@@ -191,7 +191,7 @@ def test_what_runs_at_import_is_tried_by_tests_of_its_function_or_its_module(tmp
     both = {f"{own}least": 1, f"{own}more": 1, "tests/cli/test_named.py::test_of_the_command": 1}
     assert chooser.tests(least, 40) == (both, "module")
     assert list(chooser.tests(least, 2)[0]) == [f"{own}least", "tests/cli/test_named.py::test_of_the_command"]
-    assert chooser.tests(by, 40) == ({f"{own}more": 1}, "function")
+    assert chooser.tests(by, 40) == (both, "function")
     assert chooser.tests(added, 40) == ({f"{own}more": 1}, "lines")
 
 
