@@ -195,6 +195,28 @@ def test_full_grad_worked_out_by_hand() -> None:
     torch.testing.assert_close(run("full-grad", problem, post="abs"), magnitudes)
 
 
+def test_a_lead_that_is_absent_gets_nothing_of_what_belongs_to_none() -> None:
+    """As above with II absent, at its fill of 0: z = (1, 5, -1), score 1 + 5 + 5; biases and products go to I alone."""
+    model = toy_model(Biased(), {"features": SAMPLES}, samples=3, width=1)
+    x = torch.tensor([[1.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = torch.tensor([[2.0 - 1, 6.0 - 1, 0.0], [0.0, 0.0, 0.0]]) + torch.tensor([[5 / 3], [0.0]])
+    for lead in (0, 1):  # padding of the absent lead counts for as little
+        valid = torch.ones(2, 3, dtype=torch.bool)
+        valid[1] = bool(lead)
+        problem = asked(model, x, rows=[0], valid=valid)
+        torch.testing.assert_close(run("full-grad", problem), expected)
+        assert problem.report["score"] == pytest.approx(11)
+    # I alone, worked out above; of II, whose guided backpropagation is not 0, nothing.
+    x = torch.tensor([[3.0, 1.0], [1.0, 2.0]])
+    model = toy_model(Paper(), {"features": SAMPLES}, samples=2, width=1)
+    assert run("guided-backprop", asked(model, x))[1].abs().max() > 0
+    torch.testing.assert_close(
+        run("guided-grad-cam", asked(model, x, rows=[0])), torch.tensor([[12.0, 0.0], [0.0, 0.0]])
+    )
+    nothing = run("guided-grad-cam", asked(model, x, rows=[1]))
+    torch.testing.assert_close(nothing, torch.zeros(2, 2))
+
+
 def test_cells_spread_on_samples_keep_their_sums() -> None:
     for layer, count in ((LayerSpec("BCT", 4, 0), 6), (LayerSpec("BCT", 5, 2), 5), (LayerSpec("BCT", 1, 0), 24)):
         cells = np.random.default_rng(0).standard_normal(count)
