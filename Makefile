@@ -128,7 +128,7 @@ coverage: $(VENV)/.installed-peers
 	  -m "not slow" --ignore tests/mutation --deselect tests/cli/test_full_disk.py::test_every_write_may_fail
 	COVERAGE_FILE=.cache/coverage/part $(BIN)/coverage run -m pytest -p tests.mutation.contexts --junitxml=.cache/coverage/junit-slow.xml \
 	  $(COVERED_SLOW)
-	$(BIN)/coverage combine --quiet --data-file=.cache/coverage/coverage .cache/coverage/
+	$(BIN)/coverage combine --quiet --data-file=.cache/coverage/coverage .cache/coverage/part.*
 	$(BIN)/coverage report --data-file=.cache/coverage/coverage
 	$(BIN)/coverage json --quiet --data-file=.cache/coverage/coverage -o .cache/coverage/coverage.json
 	$(BIN)/python -m tests.mutation.branches .cache/coverage/coverage.json 95
