@@ -327,3 +327,32 @@ def test_probabilities_draw_a_note(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "ecgcam"):
         own_model(Segmenter(), layer="look", targets=True)
     assert "explain logits" not in caplog.text
+
+
+class Constant(nn.Module):
+    """Gives what does not follow time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=-1, keepdim=True).expand(-1, -1, 8)
+
+
+@pytest.mark.parametrize(
+    ("module", "run_it", "says"),
+    [
+        (nn.Conv1d(12, 2, 4, 4), lambda _, x: x, "--layer trunk: gives nothing, not"),
+        (nn.Flatten(), lambda layer, x: layer(x), r"--layer trunk: gives \(8, 4800\), not"),
+        (nn.AvgPool1d(200), lambda layer, x: layer(x), r"--layer trunk: gives \(8, 12, 2\), not"),
+        (nn.Conv1d(12, 2, 4, 4), lambda layer, x: layer(x.detach()), "no gradient passes on the way to it"),
+        (Constant(), lambda layer, x: layer(x), "its cells do not follow time"),
+    ],
+)
+def test_a_layer_that_cannot_be_placed_is_one_line(
+    module: nn.Module, run_it: Callable[[nn.Module, Tensor], Tensor], says: str
+) -> None:
+    with pytest.raises(EcgcamError, match=says):
+        place_cells(lambda x: run_it(module, x), module, "trunk", 12, 400)
+
+
+def test_four_cells_are_enough_to_be_placed() -> None:
+    layer = nn.AvgPool1d(100)
+    assert place_cells(layer, layer, "trunk", 12, 400) == LayerSpec("BCT", 100.0, 49.5)

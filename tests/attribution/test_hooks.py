@@ -17,6 +17,7 @@ from ecgcam.attribution.hooks import (
     frozen,
     input_gradient,
     output_shapes,
+    outputs_of,
     slopes_along,
     unscaled_slopes,
 )  # fmt: skip
@@ -210,8 +211,14 @@ def test_an_output_that_is_no_tensor_is_an_error() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.features(x)[0].mean(-1)
 
+    model = toy_model(Network(), {"features": SAMPLES}, samples=4)
     with pytest.raises(EcgcamError, match="tuple"):
-        capture(toy_model(Network(), {"features": SAMPLES}, samples=4), X, torch.eye(2))
+        capture(model, X, torch.eye(2))
+    with pytest.raises(EcgcamError, match="features: gives a tuple, not a tensor"):
+        outputs_of(model, X, ["features"])
+    assert output_shapes(model.network, ["features"], X) == {}
+    assert output_shapes(model.network, ["features"], X, [1]) == {"features": tuple(X.shape)}
+    assert not model.network.features._forward_hooks
 
 
 class Several(Paper):

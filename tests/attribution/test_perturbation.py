@@ -155,6 +155,11 @@ def test_without_a_beat_nothing_is_hidden_and_that_is_said() -> None:
     assert made.warnings == ["no heartbeat is found in this window, so nothing was hidden; occlusion needs none"]
 
 
+def test_a_window_whose_heartbeats_nobody_knows_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="where the heartbeats are"):
+        wave_occlusion(replace(problem(Mixing(), 20), parts=None))
+
+
 def test_lead_occlusion_is_the_loss_without_the_lead() -> None:
     made, _ = additive()
     # Padding of a lead goes with it: it is part of what the model saw of that lead.

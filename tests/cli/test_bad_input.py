@@ -160,6 +160,11 @@ def test_recordings(ecgcam: Run, tmp_path: Path, case: str, command: str) -> Non
         ([*TEXT, "--fs", "250"], "--fs 250 contradicts the file, which says 500 Hz; leave it out"),
         ([*TEXT, "--lead-names", "I,I"], "--lead-names I,I: a lead is named twice"),
         ([*TEXT, "--lead-names", "I,II"], "2 lead names for 12 channels"),
+        ([*TEXT, "--all", "--follow"], "--all and --follow: one takes what is there, the other what comes"),
+        ([*TEXT, "--follow", "--start", "1"], "--follow: takes the newest window, whole"),
+        ([*TEXT, "--text-model", "magic"], "magic: no such folder; --text-model takes one with a tower's"),
+        ([*TEXT, "--model", "a.b:c", "--precision", "bf16"], "--precision bf16: --model a.b:c is your own code"),
+        (["--target", "NORM", "--top", "3"], "--top 3: is of texts; leave --target out"),
         # Typer's own
         ([*TEXT, "--magic"], "No such option: --magic"),
         (["--text"], "Option '--text' requires an argument (see ecgcam "),

@@ -94,5 +94,7 @@ def test_the_interval_of_a_mean() -> None:
     assert mean == 0.5
     assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)
     assert mean_interval(np.array([1.0, np.nan]))[0] == 1.0
+    assert np.isnan(mean_interval(np.array([np.nan]))).all()
+    assert np.isnan(mean_interval([])).all()
     assert np.isnan(mean_interval(np.array([1.0]))[1])
     assert mean_interval(values) == mean_interval(values)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.checkpoint import read_state
+from ecgcam.models.checkpoint import _number, read_state
 from ecgcam.models.load import load_model
 
 NAME = "merl-resnet18"
@@ -173,3 +173,26 @@ def test_a_pickle_that_ends_in_a_number_is_one_line(tmp_path: Path, end: bytes) 
     (tmp_path / "c.pt").write_bytes(b"\x80\x02" + end)
     with pytest.raises(EcgcamError, match=r"c\.pt: not a "):
         read_state(tmp_path / "c.pt")
+
+
+def test_a_npz_that_is_one_array_is_no_state_dict(tmp_path: Path) -> None:
+    with (tmp_path / "weights.npz").open("wb") as file:
+        np.save(file, np.zeros((2, 3)))
+    with pytest.raises(EcgcamError, match=r"weights\.npz: (holds no state dict|not a readable)"):
+        read_state(tmp_path / "weights.npz")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"), [("d", bytes(8)), (np.dtype("d"), bytes(7)), (np.dtype("d"), None), (np.dtype("d"), [1.0])]
+)
+def test_a_scalar_that_is_no_number_and_its_bytes_is_refused(kind: object, content: object) -> None:
+    assert _number(np.dtype("<i4"), b"\x05\0\0\0") == 5
+    with pytest.raises(ValueError, match="no number and its bytes"):
+        _number(kind, content)
+
+
+def test_weights_that_are_not_here_and_towers_that_a_model_lacks_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        EcgcamError, match=r"its weights are not part of ecgcam; give them with --checkpoint FILE \(published at"
+    ):
+        load_model("merl-resnet18")

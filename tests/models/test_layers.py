@@ -46,3 +46,12 @@ def test_every_model_file_declares_layers_that_exist(name: str, capsys: pytest.C
         # The last cell's centre lies within a step of the window's end: neither too few nor too many cells.
         last = where.offset + where.step * (cells - skip - 1)
         assert spec.input.samples - where.step <= last + where.step / 2 <= spec.input.samples + where.step
+
+
+def test_layers_and_what_is_not_known_are_shown_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "show", "mini", "--layers"]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:2] == ["layer", "layout"]
+    assert any(row.startswith(f"{load_spec('mini').layer} ") for row in table[1:])
+    assert run(["models", "show", "ecgfounder"]) == 0
+    assert "open:     " in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from coverage import CoverageData
 
 from tests.mutation import branches
-from tests.mutation.__main__ import Chooser, main, try_all
+from tests.mutation.__main__ import Chooser, in_turns, main, try_all
 from tests.mutation.mutants import mutants_of, sample
 
 # The second test runs `share` without a look at what it gives.
@@ -193,6 +193,20 @@ def test_what_runs_at_import_is_tried_by_tests_of_its_function_or_its_module(tmp
     assert list(chooser.tests(least, 2)[0]) == [f"{own}least", "tests/cli/test_named.py::test_of_the_command"]
     assert chooser.tests(by, 40) == (both, "function")
     assert chooser.tests(added, 40) == ({f"{own}more": 1}, "lines")
+
+
+def test_the_others_are_collected_where_a_mutant_survives_the_first() -> None:
+    tests = {str(number): 1.0 for number in range(50)}
+    for verdict, calls in (("killed", [40]), ("survived", [40, 10])):
+        asked: list[int] = []
+
+        def tried(some: dict[str, float], verdict: str = verdict, asked: list[int] = asked) -> dict[str, object]:
+            asked.append(len(some))
+            return {"verdict": verdict, "by": next(iter(some)), "seconds": 2.5}
+
+        got = in_turns(tried, tests)
+        assert asked == calls
+        assert got == {"verdict": verdict, "by": "0" if calls == [40] else "40", "seconds": 2.5 * len(calls)}
 
 
 @pytest.mark.slow

@@ -61,6 +61,18 @@ def test_text_of_version_4(tmp_path: Path) -> None:
     assert read_matlab(tmp_path / "a.mat")["leads"].tolist() == ["I ", "V1"]
 
 
+def test_what_version_4_has_beside_numbers_and_text_is_passed_over(tmp_path: Path) -> None:
+    """Sparse, complex, and text with a character that ASCII lacks; 127 is the last that it has."""
+    for form, imaginary, values in ((2, 0, [1.0, 2.0]), (0, 1, [1.0, 2.0, 3.0, 4.0]), (1, 0, [65.0, 128.0])):
+        head = struct.pack("<5i", form, 1, 2, imaginary, 2) + b"a\0"
+        good = struct.pack("<5i", 1, 1, 2, 0, 2) + b"b\0" + np.array([65.0, 127.0]).tobytes()
+        (tmp_path / "a.mat").write_bytes(head + np.array(values).tobytes() + good)
+        got = read_matlab(tmp_path / "a.mat")
+        assert got["a"].shape == ()
+        assert got["a"].dtype == object
+        assert got["b"].tolist() == ["A\x7f"]
+
+
 def test_a_recording_with_names_and_rate(tmp_path: Path) -> None:
     signal = np.random.default_rng(0).normal(size=(3, 700))
     savemat(tmp_path / "rec.mat", {"ecg": signal, "fs": 500, "leads": NAMES, "info": {"age": 3}})

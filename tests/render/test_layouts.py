@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.test_beatwise import explained
 
 from ecgcam import render
 from ecgcam.beatwise import wave_table
+from ecgcam.render.full_page import LAYOUTS, _recorded
 
 PULSE = 10  # mm of paper before the first sample
 
@@ -181,3 +183,17 @@ def test_beats_have_the_colour_of_the_page() -> None:
         images = [axes.images[0].get_array() for axes in figure.axes[:1]]
         strongest.append(float(np.asarray(images[0])[..., 3].max()))
     assert strongest[0] == pytest.approx(strongest[1], rel=1e-5)
+
+
+def test_the_rhythm_strip_is_the_first_lead_with_a_signal_where_ii_has_none() -> None:
+    example = explanation(LEADS)
+    for silent, rhythm in (((), "II"), (("II",), "I"), (("I", "II"), "III")):
+        valid = np.array([[lead not in silent] * example.valid.shape[1] for lead in LEADS])
+        panels = LAYOUTS["3x4"](replace(example, valid=valid))
+        assert LEADS[panels[-1].row] == rhythm
+
+
+def test_of_a_window_without_any_signal_all_is_shown() -> None:
+    example = explanation(seconds=5.0, start=2.0, valid_seconds=3.0)
+    assert _recorded(example) == pytest.approx((2.0, 5.0))
+    assert _recorded(replace(example, valid=np.zeros_like(example.valid))) == pytest.approx((2.0, 7.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,11 @@ def test_what_may_mislead_is_told(caplog: pytest.LogCaptureFixture, monkeypatch:
     with caplog.at_level(logging.WARNING, "ecgcam"):
         render.onto_scan(explanation(("I", "V1"), hot={"I": (0, 9, 1.0)}), Image.new("RGB", (900, 900), "white"), page)
     assert "900 by 900" in caplog.text
+    assert "has no box for" not in caplog.text
+    fewer = type(page)("fewer", "", page.aspect, tuple(box for box in page.boxes if box.lead != "V1"))
+    with caplog.at_level(logging.WARNING, "ecgcam"):
+        render.onto_scan(explanation(("I", "V1"), hot={"I": (0, 9, 1.0)}), sheet(), fewer)
+    assert "fewer has no box for V1" in caplog.text
     assert "not explained: II, III, aVR, aVL, aVF, V2, V3, V4, V5, V6" in caplog.text
 
 
@@ -136,6 +142,15 @@ def test_every_box_file_holds_the_twelve_leads() -> None:
             "left < right",
         ),
         ('width = 3\nheight = 2\n[[box]]\nlead = "I"\nwidth = 0.5', "width means nothing here"),
+        ("width = 3\nheight = 2\nbox = [1]", "box 1 is no table"),
+        (
+            'width = 3\nheight = 2\n[[box]]\nlead = "I"\nleft = 0\nright = 1\ntop = 0\nbottom = 1\nstart = -1',
+            "start cannot be below 0",
+        ),
+        (
+            'width = 3\nheight = 2\n[[box]]\nlead = "I"\nleft = 0\nright = 1\ntop = 0\nbottom = 1\nseconds = 0',
+            "nor seconds 0 or below",
+        ),
     ],
 )
 def test_a_wrong_box_file_is_named_with_what_is_wrong(text: str, words: str, tmp_path: Path) -> None:
@@ -168,6 +183,9 @@ def test_scans_are_read_and_written(suffix: str, tmp_path: Path) -> None:
 def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
     with pytest.raises(EcgcamError, match="no such picture"):
         read_scan(tmp_path / "none.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(EcgcamError, match=r"pipe\.png: is a pipe or a device"):
+        read_scan(tmp_path / "pipe.png")
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(EcgcamError, match="cannot be read as a picture"):
         read_scan(tmp_path / "text.png")
