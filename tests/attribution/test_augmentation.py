@@ -9,6 +9,10 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 import ecgcam
+from ecgcam.attribution.augmentation import augmented
+from ecgcam.attribution.cam import grad_cam
+from ecgcam.attribution.hooks import capture
+from ecgcam.attribution.problem import Problem
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.spec import LayerSpec
 from ecgcam.records import Record
@@ -66,3 +70,33 @@ def test_draws_repeat_with_the_seed(model: EcgTextModel, record: Record) -> None
     np.testing.assert_array_equal(one.map_cells, two.map_cells)
     assert np.abs(one.map_cells - other.map_cells).max() > 0
     assert one.meta["options"] == {"around": "grad-cam", "draws": 8, "shift_ms": 20.0, "gain": 0.1, "noise": 0.1}
+
+
+def test_each_draw_is_the_lead_larger_or_smaller_over_its_fill_with_noise_where_it_is_valid(
+    model: EcgTextModel,
+) -> None:
+    """The docstring as a loop over draws and leads. No shift: that is another test's."""
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 400)).astype(np.float32))
+    fill = torch.tensor([[0.3], [-0.2]]).expand(2, 400)
+    valid = torch.ones(2, 400, dtype=torch.bool)
+    valid[1, 300:] = False
+    text, seed = model.encode_text(["0"])[0], 4
+    problem = Problem(model, text, x, fill, valid, torch.ones(2, 1), [0, 1], 100.0, seed=seed)
+    alone = fill.repeat(2, 1, 1)
+    alone[0, 0], alone[1, 1] = x[0], x[1]
+    rng = np.random.default_rng([seed, 3])
+    total = torch.zeros(2, 200)
+    for draw in range(3):
+        size, level = 1.0, 0.0
+        if draw:
+            rng.uniform(-1, 1)  # the shift, of 0
+            size, level = rng.uniform(0.7, 1.3), 0.5
+        hiss = torch.from_numpy(rng.standard_normal(400, np.float32))
+        for lead in range(2):
+            excess = x[lead] - fill[lead]
+            spread = excess.abs().median()
+            signal = fill.clone()
+            signal[lead] += size * excess + level * spread * hiss * valid[lead]
+            total[lead] += capture(model, signal[None], text[None], None, grad_cam).reduced[0][0]
+    got = augmented(problem, alone, draws=3, shift_ms=0.0, gain=0.3, noise=0.5)
+    torch.testing.assert_close(got, total / 3)

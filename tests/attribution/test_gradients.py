@@ -195,6 +195,22 @@ def test_full_grad_worked_out_by_hand() -> None:
     torch.testing.assert_close(run("full-grad", problem, post="abs"), magnitudes)
 
 
+def test_full_grad_of_one_output_of_three() -> None:
+    """As above, where the other two outputs, and how many there are, have no part in the score."""
+    network = Biased()
+    network.head = nn.Linear(1, 3)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.tensor([[7.0], [1.0], [-3.0]]))
+        network.head.bias.copy_(torch.tensor([1.0, 5.0, 2.0]))
+    problem = asked(
+        toy_model(network, {"features": SAMPLES}, samples=3, width=3),
+        torch.tensor([[1.0, 3.0, 0.0], [3.0, 1.0, -2.0]]),
+        text=1,
+    )
+    expected = torch.tensor([[0.0, 5.5, -0.5], [0.0, -1.5, 1.5]]) + 5 / 6
+    torch.testing.assert_close(run("full-grad", problem), expected)
+
+
 def test_a_lead_that_is_absent_gets_nothing_of_what_belongs_to_none() -> None:
     """As above with II absent, at its fill of 0: z = (1, 5, -1), score 1 + 5 + 5; biases and products go to I alone."""
     model = toy_model(Biased(), {"features": SAMPLES}, samples=3, width=1)

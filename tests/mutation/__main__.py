@@ -127,9 +127,9 @@ class Copy:
         alone = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(self.tree / "src")}
         environment = os.environ | alone
         options = {"cwd": self.tree, "env": environment}
-        subprocess.run(
-            [sys.executable, "-m", "pytest", "--collect-only", "-q"], stdout=subprocess.DEVNULL, check=False, **options
-        )  # type: ignore[call-overload]
+        if not any(self.tree.glob("tests/**/*-pytest-*.pyc")):  # compiled once, not in each child
+            collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+            subprocess.run(collect, stdout=subprocess.DEVNULL, check=False, **options)  # type: ignore[call-overload]
         self._worker = subprocess.Popen(
             [sys.executable, "-m", "tests.mutation.worker"],
             stdin=subprocess.PIPE,
