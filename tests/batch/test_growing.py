@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ecgcam.batch.growing import follow
 from ecgcam.batch.local import Output
 from ecgcam.batch.reading import Reading
 from ecgcam.batch.worklist import Failure, Item
+from ecgcam.errors import EcgcamError
 from ecgcam.explanation import Explanation
 from ecgcam.models.load import load_model
 from ecgcam.records import read_record, take_window
@@ -125,3 +127,42 @@ def test_the_newest_window_of_a_growing_recording(tmp_path: Path, stated: bool) 
     (tmp_path / "live.dat").write_bytes((tmp_path / "live.dat").read_bytes()[: record.there * 4])
     got = Explanation.load(out / f"live/af/w{16:09.3f}")
     assert_same(got, ecgcam.explain(tmp_path / "live.hea", ["af"], model, start=16.0, gradient=None)[0])
+
+
+def test_what_is_wrong_with_a_growing_recording_is_told_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, item = Growing(tmp_path, 60), Item(tmp_path / "live.hea", "live")
+    record.header(None)
+    record.grow(10)
+    wrong = ["a lead fell off", "a lead fell off", "it smokes", "", "it smokes"]
+
+    def run_explain(items: list[Item], *arguments: object) -> Iterator[dict[str, str]]:
+        if said := wrong[record.there // FS - 10]:
+            arguments[-1](Failure(items[0], EcgcamError(said)))  # type: ignore[operator]
+        else:
+            yield {"record": items[0].name}
+
+    monkeypatch.setattr("ecgcam.batch.growing.run_explain", run_explain)
+    told: list[str] = []
+    steps = iter(range(6))
+
+    def sleep(_: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            raise KeyboardInterrupt
+        if step < 4:
+            record.grow(1)
+        else:  # twice the same
+            (tmp_path / "live.hea").write_text("live 2/2 360\n")
+
+    run = follow(
+        item, ["af"], load_model("mini"), Reading(hop=1.0), Settings(), Output(tmp_path / "out"),
+        lambda failure: told.append(str(failure.error)), lambda _: None, sleep,
+    )  # fmt: skip
+    results = []
+    with pytest.raises(KeyboardInterrupt):
+        results.extend(run)
+    assert told[:3] == ["a lead fell off", "it smokes", "it smokes"]
+    assert len(told) == 4
+    assert "live.hea" in told[3]
