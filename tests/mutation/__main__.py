@@ -129,7 +129,8 @@ class Copy:
         options = {"cwd": self.tree, "env": environment}
         if not any(self.tree.glob("tests/**/*-pytest-*.pyc")):  # compiled once, not in each child
             collect = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-            subprocess.run(collect, stdout=subprocess.DEVNULL, check=False, **options)  # type: ignore[call-overload]
+            writes = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+            subprocess.run(collect, cwd=self.tree, env=writes, stdout=subprocess.DEVNULL, check=False)
         self._worker = subprocess.Popen(
             [sys.executable, "-m", "tests.mutation.worker"],
             stdin=subprocess.PIPE,
