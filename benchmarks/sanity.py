@@ -4,9 +4,9 @@
 
 Three recordings of each finding with so many (more than fifty in all), each explained for its finding's prompt by the shipped
 defaults. Spearman's rank correlation of the cells before relu, pooled over leads, with the maps of: networks whose weights were
-drawn anew from the top layer down (five draws of each depth); other prompts, negations, synonyms, sentences around the
-prompt; the recording with noise, a cell later, and with its tenths of a second in another order; and networks trained from
-other seeds on folds 1-7 (--seeds: their files), which is as much as two networks that learnt the same can agree. A run that
+drawn anew from the top layer down (two draws of each depth, five of all weights); other prompts, negations, synonyms, sentences
+around the prompt; the recording with noise, a cell later, and with its tenths of a second in another order; and networks trained
+from other seeds on folds 1-7 (--seeds: their files), which is as much as two networks that learnt the same can agree. A run that
 was interrupted goes on after --journal. What runs at a time is one map of one recording.
 """
 
@@ -96,6 +96,7 @@ def judged(
     draws: int,
     settings: Settings,
     parts: Parts | None = None,
+    on_the_way: int = 2,
 ) -> dict[str, Any]:
     """Return every correlation by name, and facts about the networks; what `parts` knows is not worked out again."""
     parts = parts or Parts()
@@ -122,12 +123,16 @@ def judged(
     for draw in range(draws):
         seed = settings.seed + draw
         for name, count in _tops(layers).items():
+            if count < len(layers) and draw >= on_the_way:
+                continue
             twin = partial(sanity.randomised, model, count / len(layers), seed)
             key = f"weights from the top to {name}"
             values[key] += parts.of(f"{key}, draw {draw}", lambda twin=twin: held_against(twin()))
         spreads.append(
             parts.of(f"spread, draw {draw}", lambda seed=seed: spread(sanity.randomised(model, 1.0, seed), some))
         )
+        if draw >= on_the_way:
+            continue
         key = "all weights, batch averages taken anew"
         values[key] += parts.of(f"{key}, draw {draw}", lambda seed=seed: held_against(settled_twin(seed)))
     facts["spread, all weights random"] = float(np.mean(spreads))
@@ -211,7 +216,8 @@ def main() -> None:
     )
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--each", type=int, default=3)
-    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--draws", type=int, default=5, help="of all weights")
+    parser.add_argument("--on-the-way", type=int, default=2, help="draws of each depth above")
     parser.add_argument("--layer")
     parser.add_argument("--mask")
     args = parser.parse_args()
@@ -224,7 +230,7 @@ def main() -> None:
         "each": args.each, "layer": args.layer, "mask": args.mask, "records": len(data.ids),
     }  # fmt: skip
     parts = Parts(args.journal, asked)
-    found = judged(data, args.fold, model, others, args.each, args.draws, settings, parts)
+    found = judged(data, args.fold, model, others, args.each, args.draws, settings, parts, args.on_the_way)
     rows = rows_of(found["values"], found["cases"])
     print(
         f"{found['cases']} maps of {found['records']} recordings of fold {args.fold}; {found['facts']}\n{table(rows)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import anatomy, masks, sanity
+from benchmarks.parts import Parts
 from training.data import PtbXl, load_findings, load_ptbxl
 
 from ecgcam.models.base import EcgTextModel
@@ -35,6 +36,26 @@ def test_maps_hang_on_weights_and_words(data: PtbXl, mini: EcgTextModel) -> None
     assert rows["negation"] <= 0.0
     assert min(rows["synonyms"], rows["paraphrase"], rows["noise"], rows["shift"]) >= 0.85
     assert found["facts"]["spread, trained"] > 0.2
+
+
+def test_an_interrupted_run_goes_on(
+    data: PtbXl, mini: EcgTextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = int(np.flatnonzero(data.folds == 9)[0])
+    monkeypatch.setattr(sanity, "cases_of", lambda *_: [(row, "atrial fibrillation")])
+    journal = tmp_path / "sanity.jsonl"
+    call = (data, 9, mini, [mini, mini], 1, 1, Settings(gradient=None))
+    first = sanity.judged(*call, Parts(journal, {}))
+    assert {"time shuffled", "synonyms", "shift", "another seed"} < first["values"].keys()
+    assert all(len(several) == 1 for several in first["values"].values())
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:4]))
+    monkeypatch.setattr(sanity.sanity, "randomised", lambda *_: pytest.fail("is known"))
+    with pytest.raises(pytest.fail.Exception, match="is known"):
+        sanity.judged(*call, Parts(journal, {}))
+    journal.write_text("".join(lines))
+    again = sanity.judged(*call, Parts(journal, {}))
+    assert again["values"] == first["values"]
 
 
 def test_settling_takes_the_averages_of_what_it_saw(data: PtbXl, mini: EcgTextModel) -> None:
