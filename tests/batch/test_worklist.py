@@ -38,6 +38,29 @@ def test_a_folder_keeps_relative_paths_and_skips_what_is_no_recording(tmp_path: 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("content", "listed"),
+    [
+        (b'<?xml version="1.0"?><AnnotatedECG xmlns="urn:hl7-org:v3">', True),
+        ('<?xml version="1.0" encoding="utf-16"?><restingecgdata/>'.encode("utf-16"), True),
+        (b"<RestingECG/>", True),  # a known maker's, refused by its name
+        (b"<!-- " + b"x" * 9000 + b" --><p:AnnotatedECG xmlns:p='urn:hl7-org:v3'/>", True),
+        (b"", True),  # a recording that was cut off
+        (b"not XML", True),
+        (b"<project><target/></project>", False),
+        (b'<?xml version="1.0"?><!DOCTYPE html><html>&nbsp;</html>', False),
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", False),
+        (b"<ecg:AnnotatedECG/>", True),  # damaged: a prefix of no namespace
+    ],
+)
+def test_xml_of_another_kind_in_a_folder_is_no_recording(tmp_path: Path, content: bytes, listed: bool) -> None:
+    (tmp_path / "a.XML").write_bytes(content)
+    touch(tmp_path, "b.npy")
+    items = find_recordings([str(tmp_path)])
+    assert [item.name for item in items] == (["a", "b"] if listed else ["b"])
+    assert [item.name for item in find_recordings([str(tmp_path / "a.XML")])] == ["a"]  # named, it is refused when read
+
+
 def test_an_array_beside_a_header_of_its_name_is_not_passed_over(tmp_path: Path) -> None:
     touch(tmp_path, "a.hea", "a.npy")
     with pytest.raises(EcgcamError, match=r"would share the folder 'a'"):

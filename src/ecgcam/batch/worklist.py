@@ -13,6 +13,7 @@ from pathlib import Path
 from ecgcam.errors import EcgcamError, is_interruption
 from ecgcam.explanation import FILE, SUMMARY, slug_of
 from ecgcam.records.readers import SUFFIXES, record_name
+from ecgcam.records.xml_files import may_be_recording
 from ecgcam.timeline import TIMELINE
 
 NOTHING = "no recording named: give a file, a folder, or - with a list on standard input"
@@ -201,7 +202,10 @@ def _named(text: str) -> list[Item]:
 
 
 def _folder(folder: Path) -> list[Item]:
-    """Recordings under a folder, without what is hidden: WFDB headers, and arrays. A `.mat` with a header is its header's."""
+    """Recordings under a folder, without what is hidden: WFDB headers, and files of one recording each.
+
+    A `.mat` with a header is its header's, and XML of another kind than ECGs' is none.
+    """
     found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
     files = sorted(shown, key=lambda path: (path.with_suffix("").parts, path.suffix))
@@ -211,7 +215,10 @@ def _folder(folder: Path) -> list[Item]:
         suffix, stem = path.suffix.lower(), path.with_suffix("")
         # Results, and what `simulate` knows of a recording, are no recordings.
         ours = path.name in {FILE, TIMELINE} or path.name.endswith("-truth.npz")
-        if not ours and suffix != ".dat" and not (suffix == ".mat" and stem in headers) and (folder / path).is_file():
+        theirs = suffix == ".dat" or (suffix == ".mat" and stem in headers)
+        if ours or theirs or not (folder / path).is_file():
+            continue
+        if suffix != ".xml" or may_be_recording(folder / path):
             items.append(Item(folder / path, stem.as_posix()))
     if not items:
         raise EcgcamError(f"{folder}: holds no recording ({', '.join(sorted(SUFFIXES))})")

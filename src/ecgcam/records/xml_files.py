@@ -16,6 +16,9 @@ from ecgcam.records.sierra import read_sierra
 # No recording nests its elements so deep.
 _DEEPEST = 200
 
+# Within so many bytes an XML file comes to its root.
+_BEGINNING = 1 << 16
+
 # Root element -> its reader.
 _ROOTS: dict[str, Callable[[Path, Element, float | None, tuple[str, ...] | None], Record]] = {
     "AnnotatedECG": read_aecg,
@@ -40,6 +43,20 @@ def read_xml(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -
             "HL7 aECG and Philips Sierra XML are"
         )
     return _ROOTS[root.tag](path, root, fs, lead_names)
+
+
+def may_be_recording(path: Path) -> bool:
+    """Whether an XML file is an ECG, or no readable XML, which may be a damaged one; only its beginning is read."""
+    roots: list[str] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = lambda tag, _: roots.append(_local(tag))
+    try:
+        with path.open("rb") as file:
+            while not roots and file.tell() < _BEGINNING and (part := file.read(4096)):
+                parser.Parse(part)
+    except (expat.ExpatError, LookupError, ValueError, OSError):  # an error behind the root says nothing
+        pass
+    return not roots or roots[0] in _ROOTS or roots[0] in _KNOWN
 
 
 def tree_of(path: Path) -> Element:
