@@ -53,7 +53,7 @@ unit: $(VENV)/.installed-dev
 
 ci: $(VENV)/.installed-peers $(VENV)/.installed-browser
 	$(BIN)/pytest -m slow
-	ECGCAM_EXAMPLES=300 $(BIN)/pytest -q tests/fuzz/test_structured.py
+	ECGCAM_EXAMPLES=300 $(BIN)/pytest -q tests/fuzz/test_structured_*.py
 
 # Other programs that compute the same, and Ray. grad-cam asks for torchvision and signal-grad-cam for TensorFlow, which nothing here
 # runs; tests stand in for their names.
@@ -114,7 +114,7 @@ methods: $(VENV)/.installed-dev
 # 100,000 damaged files over all readers: about ten minutes on a quiet core. CASES=1000 SEED=7 for others.
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -W ignore -m tests.fuzz --cases $(CASES) --seed $(SEED)
-	ECGCAM_EXAMPLES=2000 $(BIN)/pytest -q tests/fuzz/test_structured.py
+	ECGCAM_EXAMPLES=2000 $(BIN)/pytest -q tests/fuzz/test_structured_*.py
 
 # Led by coverage: 20,000 cases of each of the most dangerous readers. atheris has wheels for Linux, Python 3.11 to 3.13.
 fuzz-guided: $(VENV)/.installed-dev

@@ -11,6 +11,7 @@ import pytest
 from ecgcam.batch.reading import Reading
 from ecgcam.batch.worklist import Item, destinations, find_recordings, refuse_existing, refuse_obstructed, slugs
 from ecgcam.errors import EcgcamError
+from ecgcam.explanation import slug_of
 from ecgcam.models.spec import InputSpec
 
 
@@ -112,6 +113,19 @@ def test_prompts_that_would_share_a_folder_are_told_apart() -> None:
     assert got["A.F."][:4] == got["a f"][:4] == "a-f-"
     assert len(set(got.values())) == 3
     assert [len(slug) for slug in got.values()] == [12, 12, 4]
+
+
+def test_a_prompt_that_reads_like_another_s_folder_has_one_of_its_own() -> None:
+    other = slug_of("AF", distinct=True)
+    made = slugs(["AF", "af", other])
+    assert made["AF"] == other
+    assert made[other].startswith(f"{other}-")
+    assert len(set(made.values())) == 3
+
+
+def test_names_that_differ_by_a_form_of_a_letter_alone_are_one_to_some_file_systems() -> None:
+    made = slugs(["παλμός", "παλμόσ"])
+    assert len({slug.casefold() for slug in made.values()}) == 2
 
 
 def test_destinations() -> None:

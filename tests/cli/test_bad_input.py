@@ -119,6 +119,25 @@ RECORDS: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["explain", "x.npy", *TEXT, "--out", ""], "--out: a blank name of a file or folder"),
+        (["explain", "x.npy", *TEXT, "--out="], "--out: a blank name"),
+        (["simulate", "af", "-o", ""], "-o: a blank name"),
+        (["explain", "x.npy", "--text-file", ""], "--text-file: a blank name"),
+        (["draw", ""], "draw: a blank name"),
+        (["report", "out", ""], "report: a blank name"),
+        (["summarize", "out", "--out", ""], "--out: a blank name"),
+    ],
+)
+def test_a_blank_is_not_the_folder_that_one_stands_in(
+    ecgcam: Run, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    assert_refused(ecgcam, tmp_path, arguments, says)
+    assert "is a variable of the shell empty?" in ecgcam(*arguments).err
+
+
 @pytest.mark.parametrize("case", RECORDS)
 @pytest.mark.parametrize("command", ["explain", "score"])
 def test_recordings(ecgcam: Run, tmp_path: Path, case: str, command: str) -> None:

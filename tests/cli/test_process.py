@@ -207,3 +207,21 @@ def test_a_device_is_not_replaced_by_a_result(tmp_path: Path) -> None:
     assert (got.returncode, got.stdout) == (2, "")
     assert got.stderr == "ecgcam: pipe.npz: cannot be written (it is a pipe or a device); choose another with --out\n"
     assert (tmp_path / "pipe.npz").is_fifo()
+
+
+def test_python_m_is_the_command() -> None:
+    got = subprocess.run(
+        [sys.executable, "-m", "ecgcam", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert got.stdout.startswith("ecgcam ")
+
+
+def test_a_notebook_s_backend_and_a_matplotlibrc_are_not_heeded(tmp_path: Path) -> None:
+    from tests.handmade import explanation
+
+    explanation().save(tmp_path)
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\n")
+    options = {"cwd": tmp_path, "env": {**os.environ, "MPLBACKEND": "nonsense"}}
+    got = call("draw", "explanation.npz", "--out", "drawn", **options)
+    assert (got.returncode, got.stderr) == (0, "")
+    assert list((tmp_path / "drawn").rglob("page.png"))

@@ -131,6 +131,11 @@ def test_no_other_file_is_read_for_a_name_beyond_ascii(tmp_path: Path) -> None:
     assert "names ärec.dat; files of WFDB have names in ASCII" in refused(header)
 
 
+def test_a_path_that_fsspec_would_take_for_two(tmp_path: Path) -> None:
+    (tmp_path / "a::b").mkdir()
+    assert "a path with '::' cannot be given to wfdb" in refused(wfdb(tmp_path / "a::b", [[500, -250]], ["I"]))
+
+
 def test_a_segment_described_beyond_ascii(tmp_path: Path) -> None:
     header = in_segments(tmp_path, gap=False)
     segment = tmp_path / "s3.hea"

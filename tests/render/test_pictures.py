@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -455,6 +456,24 @@ def test_errors_name_what_is_allowed(tmp_path: Path) -> None:
         render.strip(example, "I", scale="jet")
     with pytest.raises(EcgcamError, match=r"\.png, \.pdf, \.svg"):
         render.save(render.strip(example, "I"), tmp_path / "a.bmp")
+
+
+def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
+    example = explanation(hot={"I": (10, 400, 1.0)})
+
+    def drawn(folder: str) -> list[bytes]:
+        (tmp_path / folder).mkdir()
+        for name, figure in render.pictures(example):
+            render.save(figure, tmp_path / folder / name)
+        render.save(render.page(example), tmp_path / folder / "page.svg")
+        return [path.read_bytes() for path in sorted((tmp_path / folder).iterdir())]
+
+    wild = {"axes.facecolor": "red", "text.usetex": True, "font.size": 40, "lines.linewidth": 9, "savefig.dpi": 20,
+            "path.simplify": False, "axes.linewidth": 7, "savefig.bbox": "tight", "text.parse_math": True}  # fmt: skip
+    plain = drawn("plain")
+    with matplotlib.rc_context(wild):
+        assert drawn("wild") == plain
+        assert matplotlib.rcParams["font.size"] == 40
 
 
 def test_drawing_imports_neither_torch_nor_pyplot_and_leaves_rcparams_alone(tmp_path: Path) -> None:

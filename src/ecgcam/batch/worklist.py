@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,9 +143,19 @@ def of_shard(items: Iterable[Item], shard: tuple[int, int]) -> Iterator[Item]:
 
 
 def slugs(texts: Sequence[str]) -> dict[str, str]:
-    """Return each prompt's folder name; prompts that would share one are told apart by their hash."""
-    plain = [slug_of(text) for text in texts]
-    return {text: slug_of(text, distinct=plain.count(slug) > 1) for text, slug in zip(texts, plain, strict=True)}
+    """Return each prompt's folder name; prompts that would share one, on any file system, are told apart by their hash.
+
+    So is a prompt that reads like another's name with its hash.
+    """
+    made = {text: slug_of(text) for text in texts}
+    while True:
+        shared = Counter(slug.casefold() for slug in made.values())
+        apart = {
+            text: slug_of(text, distinct=True) if shared[slug.casefold()] > 1 else slug for text, slug in made.items()
+        }
+        if apart == made:
+            return made
+        made = apart
 
 
 def destinations(items: Sequence[Item], texts: Sequence[str], out: Path) -> dict[tuple[str, str], Path]:

@@ -19,6 +19,8 @@ from ecgcam.cli import signals
 from ecgcam.cli.console import StdoutError, complain, drop_stdout, flush_stdout, prepare_streams
 from ecgcam.errors import EcgcamError, is_interruption
 
+# A path is told whole, unless it is longer than systems take.
+_LONG = 4096
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
 # Each a module `cmd_<name>` with a function `run`, or an application of its own, `app`.
@@ -26,6 +28,11 @@ COMMANDS = (
     "explain", "score", "embed", "evaluate", "draw", "report", "overlay", "summarize", "simulate", "methods", "models",
 )  # fmt: skip
 
+# Whose arguments are files and folders, and options that take one.
+_OF_PATHS_ALONE = ("draw", "report", "summarize", "overlay")
+_OF_A_PATH = (
+    "--out", "-o", "--text-file", "--checkpoint", "--embeddings", "--text-model", "--truth", "--evidence", "--boxes", "--like",
+)  # fmt: skip
 _OF_A_MODEL = ("explain", "score", "evaluate")
 
 
@@ -82,6 +89,19 @@ def _of_typer(error: BaseException) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] in {"typer", "click"}
 
 
+def _refuse_blank(command: str, arguments: Sequence[str]) -> None:
+    """Refuse a blank where a file or a folder belongs, which would be taken for the folder that one stands in."""
+    before = ""
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if equals and not value and option in _OF_A_PATH:
+            before, word = option, value
+        if not word and (before in _OF_A_PATH or command in _OF_PATHS_ALONE):
+            where = before if before in _OF_A_PATH else command
+            raise EcgcamError(f"{where}: a blank name of a file or folder; is a variable of the shell empty?")
+        before = word
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     named = next((word for word in arguments if not word.startswith("-")), "")
@@ -91,6 +111,7 @@ def run(arguments: Sequence[str]) -> int:
         load_torch_ahead()
     command = typer.main.get_command(application((named,) if named in COMMANDS else COMMANDS))
     try:
+        _refuse_blank(named, arguments)
         code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
         flush_stdout()
     except EcgcamError as error:
@@ -110,7 +131,9 @@ def run(arguments: Sequence[str]) -> int:
         if error.filename is not None:  # such as a path too long even to ask whether it is there
             if "--debug" in arguments:
                 traceback.print_exc()
-            complain(f"{os.fsdecode(error.filename)}: cannot be used ({error.strerror}); check the path")
+            where = os.fsdecode(error.filename)
+            where = where if len(where) < _LONG else f"{where[:100]} ... {where[-100:]}"
+            complain(f"{where}: cannot be used ({error.strerror}); check the path")
             return 2
         # Typer's own words, such as --help, to a full disk. What else has no name must not pass for that.
         if not _of_typer(error):

@@ -57,7 +57,10 @@ def drop_stdout() -> None:
 
 
 def prepare_streams() -> None:
-    """Make the streams of this process take any text, and exist: a job may start with them closed."""
+    """Make the streams of this process take any text, and exist: a job may start with them closed; pictures go to files alone."""
+    os.environ["MPLBACKEND"] = (
+        "agg"  # a notebook's own, inherited and not installed here, would stop Matplotlib's import
+    )
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  (as long as the process)

@@ -18,6 +18,7 @@ from ecgcam.render import paper
 from ecgcam.render.colour import NEGATIVE, POSITIVE, shade
 from ecgcam.render.fonts import place
 from ecgcam.render.lead_strip import voltage_range
+from ecgcam.render.style import as_delivered
 
 # Millimetres.
 _WIDTH, _LEFT, _TOP, _BOTTOM = 270, 16, 22, 15
@@ -26,6 +27,7 @@ _PANEL, _TRACE, _CURVE, _BETWEEN, _BETWEEN_ROWS = 54, 24, 12, 10, 11
 _COLUMNS = 4
 
 
+@as_delivered()
 def draw_finding(group: Group, draws: int = DRAWS, seed: int = 0, dpi: float = paper.DPI) -> Figure:
     """Draw a group: mean gains and densities with their 95 % intervals, and each lead's mean average beat over its mean map.
 

@@ -99,6 +99,10 @@ def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None]
             raise EcgcamError(f"{path}: no such recording; check the path")
         return _FILES[suffix]
     if header.is_file():
+        if "::" in str(
+            header.absolute()
+        ):  # wfdb opens through fsspec, to which that is two paths, the first one another file
+            raise EcgcamError(f"{path}: a path with '::' cannot be given to wfdb; rename the folder or the file")
         return _read_wfdb
     if path.is_file() and suffix in {".dat", ".hea"}:
         raise EcgcamError(f"{path}: its WFDB header {header.name} is missing; put the two files side by side")

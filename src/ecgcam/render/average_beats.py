@@ -17,6 +17,7 @@ from ecgcam.render import paper, wording
 from ecgcam.render.colour import NEGATIVE, POSITIVE, Colours, Rgba, colours, shade
 from ecgcam.render.fonts import place
 from ecgcam.render.lead_strip import voltage_range
+from ecgcam.render.style import as_delivered
 
 # Millimetres.
 _LEFT, _TOP, _BOTTOM, _RIGHT = 16, 27, 17, 6
@@ -45,6 +46,7 @@ def beats(explanation: Explanation, waves: WaveTable, *, scale: str = "evidence"
     return draw_beats(explanation, colours(explanation, scale), waves, dpi)
 
 
+@as_delivered()
 def draw_beats(explanation: Explanation, palette: Colours, waves: WaveTable, dpi: float) -> Figure:
     """Draw the beats with colours that are known already: the same scale as the page's, so that the two compare."""
     beat = average_beat(explanation, palette.values, waves.waves)

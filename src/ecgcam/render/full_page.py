@@ -22,6 +22,7 @@ from ecgcam.render.colour import Colours, colours
 from ecgcam.render.fonts import place
 from ecgcam.render.gains import TOP_LEADS, Entry, draw_gains, side_width
 from ecgcam.render.lead_strip import voltage_range
+from ecgcam.render.style import as_delivered
 
 # Millimetres.
 _LEFT, _TOP, _BOTTOM, _RIGHT = 14, 27, 20, 4
@@ -95,6 +96,7 @@ def check_layout(layout: str) -> None:
         raise EcgcamError(f"--layout {layout}: no such layout; choose from {', '.join(LAYOUTS)}")
 
 
+@as_delivered()
 def draw_page(
     explanation: Explanation, palette: Colours, scale: str, layout: str, dpi: float, waves: WaveTable | None = None
 ) -> Figure:

@@ -16,6 +16,7 @@ from ecgcam.explanation import Explanation
 from ecgcam.render import paper, wording
 from ecgcam.render.colour import Colours, colours
 from ecgcam.render.fonts import place, write
+from ecgcam.render.style import as_delivered
 
 _GRADIENT = "#7a1f8a"  # purple: neither of the map's hues, nor the paper's
 
@@ -27,6 +28,7 @@ _AIR = 6
 _CELL_ROOM = 58  # for the words about cells
 
 
+@as_delivered()
 def strip(
     explanation: Explanation, lead: str, *, scale: str = "evidence", dpi: float = paper.DPI, gradient: bool = False
 ) -> Figure:
@@ -64,6 +66,7 @@ class LeadDrawing:
     voltages, since the baselines of unfiltered leads may lie millivolts apart.
     """
 
+    @as_delivered()
     def __init__(
         self, explanation: Explanation, palette: Colours, scale: str, dpi: float, *, gradient: bool = False
     ) -> None:
@@ -147,6 +150,7 @@ class LeadDrawing:
             transform=self._axes.transAxes, zorder=paper.MARKS, bbox={"facecolor": "white", "edgecolor": "none"},
         )  # fmt: skip
 
+    @as_delivered()
     def show(self, row: int) -> None:
         """Change the figure to another lead."""
         explanation, axes = self._explanation, self._axes

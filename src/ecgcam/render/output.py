@@ -22,6 +22,7 @@ from ecgcam.render.colour import colours
 from ecgcam.render.full_page import check_layout, draw_page
 from ecgcam.render.lead_strip import LeadDrawing
 from ecgcam.render.paper import DPI
+from ecgcam.render.style import as_delivered
 
 PNG_LEVEL = 3
 
@@ -60,6 +61,7 @@ def pictures(
         yield "beats.png", draw_beats(explanation, palette, waves, dpi)
 
 
+@as_delivered()
 def save(figure: Figure, path: str | Path) -> None:
     """Write `figure` to `path` (.png, .pdf or .svg), whole or not at all, with no time stamp in it.
 

@@ -20,6 +20,7 @@ from ecgcam.render import paper, wording
 from ecgcam.render.colour import Colours, average_between, colours, shade
 from ecgcam.render.fonts import place
 from ecgcam.render.lead_strip import voltage_range
+from ecgcam.render.style import as_delivered
 from ecgcam.timeline import Timeline
 
 # Millimetres.
@@ -33,6 +34,7 @@ _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 
 _MOST_TICKS = 14
 
 
+@as_delivered()
 def timeline_strip(
     timeline: Timeline, windows: Sequence[Explanation], *, scale: str = "evidence", dpi: float = paper.DPI
 ) -> Figure:

@@ -1,33 +1,15 @@
-"""Valid files by construction are read as they were written, sample by sample. `ECGCAM_EXAMPLES=1000` for more of each."""
+"""Valid WFDB records by construction are read as they were written, sample by sample."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ecgcam.records import Record, read_record
 from ecgcam.records.readers import partial_length, read_stretch
+from tests.fuzz.structured import a_folder, examples
 from tests.fuzz.structured_wfdb import Written, common_points, records
-
-SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
-examples = settings(
-    max_examples=int(os.environ.get("ECGCAM_EXAMPLES", "25")), derandomize=True, database=None, deadline=None,
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    suppress_health_check=SLOW,
-)  # fmt: skip
-
-
-@contextmanager
-def a_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="ecgcam-structured-") as name:
-        yield Path(name)
 
 
 def assert_as_written(record: Record, written: Written) -> None:
