@@ -312,9 +312,14 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     parser.add_argument("--weights", type=Path, help="default: select-1.npz for search, the shipped ones for report")
     parser.add_argument(
-        "--count", type=int, default=None, help="simulated recordings a finding; 10, or 50 (dear methods fewer)"
+        "--count",
+        type=int,
+        default=None,
+        help="simulated recordings a finding; 10, 5 (all methods), 50 (report); dear methods fewer",
     )
-    parser.add_argument("--each", type=int, default=None, help="real recordings a finding; 2, or 6")
+    parser.add_argument(
+        "--each", type=int, default=None, help="real recordings a finding; 2, 1 for all methods, 4 for report"
+    )
     parser.add_argument("--stages", default="layers,masks,methods", help="for search")
     parser.add_argument("--methods", default="all", help="of the stage of that name")
     parser.add_argument("--seed", type=int, default=0)
@@ -335,7 +340,7 @@ def main() -> None:
         some = [Candidate(CHOSEN, LAYERS[0]), Candidate(CHOSEN, LAYERS[1]), Candidate(CHOSEN, LAYERS[1], None, 1)]
         dear = [Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
         groups = ["fold 9", *(["LUDB"] if args.ludb else [])]
-        count, each = args.count or 50, args.each or 6
+        count, each = args.count or 50, args.each or 4
         for candidates, share in ((first, 1), (some, 1), (dear, 3)):
             judge_all(simulated(model, 1000, max(1, count // share)), candidates, model, lines, args.seed)
             judge_all(real(model, args.data, 9, max(1, each // share)), candidates, model, lines, args.seed)
@@ -351,11 +356,11 @@ def main() -> None:
         layered += [Candidate(CHOSEN, LAYERS[1], None, steps) for steps in (1, 2, 4)]
         masked = [Candidate(name, layer, mask) for name, layer in (("grad-cam", None), (CHOSEN, LAYERS[1]))
                   for mask in FILLS if mask != "mean"]  # fmt: skip
-        stages = {"layers": (layered, 10), "masks": (masked, 10), "methods": (every, 10)}
+        stages = {"layers": (layered, 10, 2), "masks": (masked, 10, 2), "methods": (every, 5, 1)}
         tables = {}
         for stage in args.stages.split(","):
-            candidates, count = stages[stage]
-            count, each = args.count or count, args.each or 2
+            candidates, count, each = stages[stage]
+            count, each = args.count or count, args.each or each
             cheap, dear = ([c for c in candidates if (c.method in DEAR) is few] for few in (False, True))
             if cheap:
                 judge_all(simulated(model, 0, count), cheap, model, lines, args.seed)

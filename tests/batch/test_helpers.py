@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,24 @@ def test_a_helper_that_dies_is_replaced_and_its_task_done(tmp_path: Path) -> Non
         with pytest.raises(EcgcamError, match=r"died twice of it \(signal 9\); is memory short\? --jobs 1"):
             helpers.submit(die, tmp_path / "twice", 2).result()
         assert helpers.submit(double, 4).result() == 8
+
+
+def test_long_tasks_are_not_waited_for_when_the_run_breaks_off() -> None:
+    pids: list[int] = []
+    tasks: list[Future[None]] = []
+
+    def break_off() -> None:
+        with Helpers(2, long=True) as helpers:
+            pids.extend(helpers.submit(os.getpid).result() for _ in range(8))
+            tasks.extend(helpers.submit(time.sleep, 3600) for _ in range(5))
+            while sum(task.running() for task in tasks) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert not any(map(_runs, pids))
+    assert all(task.cancelled() or task.exception() is not None for task in tasks)
 
 
 def test_they_end_with_the_process_that_started_them() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ecgcam.errors import EcgcamError
 from ecgcam.evidence.evaluation import RANDOM, Entry, Plan, Trial, evaluate_window, mean_rows
 from ecgcam.evidence.journal import Journal
+from ecgcam.evidence.metrics import METRICS, metric_named
 from ecgcam.evidence.truths import Truth
 from ecgcam.models.spec import LayerSpec, windows_of
 from ecgcam.records import Record
@@ -45,7 +46,7 @@ def window():
     return next(windows_of(record, model().input))
 
 
-def judged(texts=("0",), methods=("grad-cam",), truth=None, plan=None, mask=None) -> list[Entry]:
+def judged(texts=("0",), methods=("grad-cam",), truth=None, plan=None, mask=None, seed=0) -> list[Entry]:
     refused = []
     trials = [Trial(name, mask) for name in methods]
     entries = list(
@@ -53,7 +54,7 @@ def judged(texts=("0",), methods=("grad-cam",), truth=None, plan=None, mask=None
             window(),
             texts,
             model(),
-            Settings(),
+            Settings(seed=seed),
             trials,
             plan or Plan(),
             truth,
@@ -139,6 +140,22 @@ def test_the_table_is_the_mean_with_chance_beside_it() -> None:
     left = rows["grad-cam", "deletion"]
     assert (left["mean"], left["chance"], left["n"], left["direction"]) == (0.2, 0.6, 1, "lower")
     assert left["low"] is None
+
+
+def test_every_metric_has_an_interval_a_direction_chance_and_a_random_map_s_row() -> None:
+    plan = Plan(draws=2)
+    rows = mean_rows([*judged(truth=bump_truth(), plan=plan), *judged(truth=bump_truth(), plan=plan, seed=1)])
+    found = {(row["method"], row["metric"]): row for row in rows}
+    metrics = {metric for method, metric in found if method == "grad-cam"}
+    assert metrics == {metric for method, metric in found if method == RANDOM}
+    # What the toy cannot be asked: its prompts have no synonyms, and no words around them.
+    unasked = {"other prompts", "negation", "synonyms", "paraphrase"}
+    assert {metric_named(metric).name for metric in metrics} == {metric.name for metric in METRICS} - unasked
+    for row in rows:
+        assert row["low"] <= row["mean"] <= row["high"], row
+        assert row["direction"] in {"higher", "lower"}
+        assert row["chance"] is not None, row
+        assert row["n"] == 2
 
 
 def test_a_journal_goes_on_where_a_crash_cut_it_off(tmp_path) -> None:

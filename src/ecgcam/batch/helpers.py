@@ -47,10 +47,12 @@ class Helpers:
         How many processes.
     warm_up : callable, optional
         What each does first, for its imports: a function of a module, without arguments.
+    long : bool
+        Tasks take long and write nothing: when the run breaks off, those that have begun are not waited for.
     """
 
-    def __init__(self, count: int, warm_up: Callable[[], object] | None = None) -> None:
-        self.count = count
+    def __init__(self, count: int, warm_up: Callable[[], object] | None = None, *, long: bool = False) -> None:
+        self.count, self._long, self._given_up = count, long, False
         # A helper alone has a processor to spare: those of a few recordings, while the model's process waits for it.
         self.spare = count == 1 and cores() > 1
         self._own = threading.local()
@@ -68,7 +70,11 @@ class Helpers:
         return self._threads.submit(self._run, function, args, kwargs)
 
     def close(self, *, cancel: bool = False) -> None:
-        """Wait for the tasks (with `cancel`, only for those that have begun) and end the processes."""
+        """Wait for the tasks (with `cancel`, only for those that have begun, and not for long ones) and end the processes."""
+        if cancel and self._long:
+            self._given_up = True
+            for process in self._processes:
+                process.kill()
         self._threads.shutdown(wait=True, cancel_futures=cancel)
         for process in self._processes:
             process.end(at_once=cancel)
@@ -93,6 +99,8 @@ class Helpers:
                 pickle.UnpicklingError,
             ):  # it is gone, perhaps in the middle of an answer
                 said = process.end()
+                if self._given_up:
+                    break
                 process.begin()
                 continue
             for level, note in notes:
@@ -224,10 +232,14 @@ class _Process:
     def _answer(self) -> Any:
         return pickle.load(cast("BinaryIO", self._popen.stdout))  # noqa: S301  (our own process, started above)
 
+    def kill(self) -> None:
+        """Let it end in the middle of what it does."""
+        self._popen.kill()
+
     def end(self, at_once: bool = False) -> str:
         """Let it end by itself, or, `at_once`, in the middle of its imports; return how it did."""
         if at_once:
-            self._popen.kill()  # it heeds no other signal, and has nothing in hand
+            self.kill()  # it heeds no other signal, and has nothing in hand
         for stream in (self._popen.stdin, self._popen.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

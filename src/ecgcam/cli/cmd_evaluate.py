@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -218,11 +218,12 @@ def run(
 
 def _processes(recordings: int, jobs: int | None) -> AbstractContextManager[Helpers | None]:
     """Return the helpers for so many recordings: as many as are asked for, or pay, and never more than recordings."""
-    from ecgcam.batch.helpers import cores, helpers_for
+    from ecgcam.batch.helpers import Helpers, cores, learn_to_read
 
-    if jobs is None and recordings >= _SEVERAL:
-        jobs = cores()
-    return helpers_for(recordings, max(1, min(jobs or 1, recordings)), drawing=False)
+    if jobs is None:
+        jobs = cores() if recordings >= _SEVERAL else 1
+    count = min(jobs, recordings)
+    return nullcontext() if count <= 1 else Helpers(count, learn_to_read, long=True)
 
 
 def _listed(flag: str, value: str) -> list[str]:
