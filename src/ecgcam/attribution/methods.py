@@ -350,7 +350,7 @@ METHODS = {
             function="ecgcam.attribution.gradients:integrated_gradients",
             family="signal",
             needs=("gradients",),
-            passes="steps x (1 F + 1 B of the whole window) per prompt",
+            passes="steps x (1 F of the whole window, for all prompts, and 1 B per prompt)",
             paper="Sundararajan et al. 2017, equation 1",
             formula="map_lt = (x_lt - fill_lt) int_0^1 (d score / d x_lt)(fill + a (x - fill)) da, by Gauss-Legendre quadrature; "
             "sums to score(x) - score(fill) but for completeness_error in the report",
@@ -364,7 +364,7 @@ METHODS = {
             function="ecgcam.attribution.gradients:gradient_shap",
             family="signal",
             needs=("gradients",),
-            passes="draws x (2 F + 1 B of the whole window) per prompt",
+            passes="draws x (2 F of the whole window, for all prompts, and 1 B per prompt)",
             paper="Erion et al. 2021 (expected gradients); Lundberg's shap calls it GradientExplainer",
             formula="map_lt = E[(x - b)_lt (d score / d x_lt)(b + a (x - b))], a uniform in [0, 1], b the fill with white noise "
             "(the papers draw b from the training set); a is drawn once from each of `draws` parts of [0, 1]; sums to score(x) - "
