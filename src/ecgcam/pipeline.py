@@ -175,7 +175,7 @@ def _explain_chunk(
     with _cell_distances(model, last.tolist() if apart else None) as far:
         if method.family == "cam":
             function = method.bind(settings.options, settings.seed)
-            captured = [capture(model, batch, embedded, path, function) for path, _ in layers]
+            captured = [capture(model, batch, embedded, path, function, method.held) for path, _ in layers]
             embeddings, scores = captured[0].embeddings, captured[0].scores
         else:
             embeddings, scores = score_signals(model, batch, embedded)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution import cam
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.registry import read_pairs
 from ecgcam.errors import EcgcamError
@@ -148,6 +149,7 @@ def slow_random(A: Floats, G: Floats) -> Floats:
 
 SLOW: dict[str, Callable[..., Floats]] = {
     "grad-cam": lambda A, G: slow_weighted([sum(g) / len(g) for g in G], A),
+    "dot-grad-cam": lambda A, G: slow_weighted([sum(g) / len(g) for g in G], A),  # of another G
     "hires-cam": lambda A, G: slow_cellwise(lambda a, g: a * g, A, G),
     "grad-cam-elementwise": lambda A, G: slow_cellwise(lambda a, g: max(a * g, 0.0), A, G),
     "grad-cam++": slow_plus_plus,
@@ -568,3 +570,73 @@ def test_set_on_the_command_line_reaches_the_result(record: Record, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     (found,) = (tmp_path / "out").rglob("explanation.npz")
     assert ecgcam.Explanation.load(found).meta["options"] == {"kernel": "rbf", "gamma": 0.25}
+
+
+class Two(nn.Module):
+    """Two channels, the positive parts of two leads; the embedding is their mean over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = self.features(x).mean(-1)
+        return mean
+
+
+def two(similarity: str) -> EcgTextModel:
+    layers = {"features": LayerSpec("BCT", 1, 0)}
+    return toy_model(Two(), layers, samples=4, similarity=similarity)
+
+
+def test_the_length_of_the_embedding_is_held_worked_out_by_hand() -> None:
+    """A = (12, 0, 0, 0), (0, 0, 0, 16): e = (3, 4), |e| = 5, the score of "0" is 3/5.
+
+    The cosine's gradient is (t - s e/|e|) / |e| / K: (16/25, -12/25) / 20 for each cell; the dot product's (1, 0) / 20.
+    """
+    model, x, t = two("cosine"), torch.zeros(1, 2, 4), torch.eye(2)[:1]
+    x[0, 0, 0], x[0, 1, 3] = 12.0, 16.0
+    free = capture(model, x, t, reduce=cam.grad_cam)
+    held = capture(model, x, t, reduce=cam.grad_cam, held=True)
+    assert free.scores.item() == held.scores.item() == pytest.approx(0.6)
+    torch.testing.assert_close(free.embeddings, held.embeddings)
+    torch.testing.assert_close(free.reduced[0], torch.tensor([[0.384, 0.0, 0.0, -0.384]]))
+    torch.testing.assert_close(held.reduced[0], torch.tensor([[0.6, 0.0, 0.0, 0.0]]))
+
+
+def test_held_cells_add_up_to_the_score_and_free_ones_to_nothing() -> None:
+    x = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(3))
+    for reduced, wanted in ((True, 1.0), (False, 0.0)):
+        found = capture(two("cosine"), x, torch.eye(2), reduce=cam.grad_cam, held=reduced)
+        for cells, score in zip(found.reduced, found.scores.T, strict=True):
+            torch.testing.assert_close(cells.sum(-1), wanted * score, atol=1e-6, rtol=0)
+
+
+def test_near_one_a_cosine_leaves_the_evidence_out_and_the_dot_product_does_not() -> None:
+    """One lead's wave is all of "0", a ripple of the other pulls away: the score is 0.9997, and nothing is left to gain."""
+    model, x = two("cosine"), torch.zeros(2, 4)
+    x[0] = torch.tensor([0.0, 40.0, 0.0, 0.0])
+    x[1] = torch.tensor([0.5, 0.5, 0.0, 0.0])
+    free = capture(model, x[None], torch.eye(2)[:1], reduce=cam.grad_cam).reduced[0][0]
+    held = capture(model, x[None], torch.eye(2)[:1], reduce=cam.grad_cam, held=True).reduced[0][0]
+    assert free.abs().max() < 0.001
+    assert held.argmax() == 1
+    assert held[1] == pytest.approx(held.sum())
+    assert held.sum() > 0.999
+
+
+def test_without_a_cosine_dot_grad_cam_is_grad_cam() -> None:
+    x = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(4))
+    free, held = (capture(two("dot"), x, torch.eye(2), held=held) for held in (False, True))
+    assert torch.equal(free.gradients, held.gradients)
+
+
+def test_dot_grad_cam_goes_through_the_whole_way() -> None:
+    known, model = simulate("af", 11), ecgcam.load_model("mini", device="cpu")
+    record, texts = Record("af-11", known.signal, known.fs, known.leads), ["atrial fibrillation"]
+    (free,) = ecgcam.explain(record, texts, model, gradient=None)
+    (held,) = ecgcam.explain(record, texts, model, method="dot-grad-cam", gradient=None)
+    np.testing.assert_allclose(held.lead_scores, free.lead_scores, atol=1e-6)
+    assert held.meta["method"] == "dot-grad-cam"
+    # Cells that add up: the head's biases are what the sums of a lead lack of its score.
+    assert np.abs(free.map_cells.sum(1)).max() < 0.2 * np.abs(held.map_cells.sum(1)).max()

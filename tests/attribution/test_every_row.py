@@ -173,7 +173,8 @@ class Against(nn.Module):
 # Methods whose cells have the sign of what they weigh, of both families with cells; and those that weigh with relu of the
 # gradient, and so keep no negative cells. What has a softmax, a mean taken off, or no gradient shows something.
 BLANK = {
-    "grad-cam", "finer-cam", "hires-cam", "xgrad-cam", "eigen-cam", "augmented", "cam", "shapley-cam", "ablation-cam",
+    "grad-cam", "dot-grad-cam", "finer-cam", "hires-cam", "xgrad-cam", "eigen-cam", "augmented", "cam", "shapley-cam",
+    "ablation-cam",
 }  # fmt: skip
 EMPTY = {"grad-cam-elementwise", "grad-cam++", "layer-cam", "smooth-grad-cam++"}
 # On the samples: no negative gradient passes a relu.

@@ -69,6 +69,7 @@ def capture(
     texts: Tensor,
     layer: str | None = None,
     reduce: Callable[[Tensor, Tensor], Tensor] = lambda _A, G: G,
+    held: bool = False,
 ) -> Capture:
     """Run signals (N, L, T) through the model, with a graph that begins at the target layer.
 
@@ -87,6 +88,8 @@ def capture(
         Module path; default the model's target layer.
     reduce : callable
         (A, G), both (N, C, K), to what is kept of a prompt, so that many prompts need not hold many G.
+    held : bool
+        Whether G takes the length of a cosine's embedding for a constant.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def capture(
     module, where = model.layer(layer)
     path, reached = layer or model.spec.layer, False
     with frozen(model.network), torch.enable_grad(), _leaf_output(module, path, part=where.part) as outputs:
-        embeddings = model.encode_signal(x.detach())
+        embeddings = model.finish(model.embed(x.detach()), held)
         scores = embeddings @ texts.detach().T
         _need_one_run(outputs, path, model)
         _need_gradient(scores, path)

@@ -55,7 +55,18 @@ METHODS = {
             paper="Selvaraju et al. 2017, equations 1 and 2",
             formula="cells_k = sum_c w_c A_ck, w_c = mean_k G_ck",
             misleads="The mean gradient stands for every cell: where a channel helps at one moment and hurts at another, "
-            "the map can mark moments that the score does not use.",
+            "the map can mark moments that the score does not use. Where a cosine is near 1 its gradient is what is left to "
+            "gain, not what made it so: the largest cell can lie beside the evidence (dot-grad-cam's does not).",
+        ),
+        Method(
+            name="dot-grad-cam",
+            function="ecgcam.attribution.cam:grad_cam",
+            paper="Selvaraju et al. 2017, equations 1 and 2, before the cosine's normalisation; ours, no paper",
+            formula="Grad-CAM of e . t / |e| with |e| held: G = (de/dA)' t / |e|. Where a mean and linear maps follow, cells add "
+            "up to the score (but for biases); a cosine's own gradient also takes off what is parallel to e: they add up to 0",
+            misleads="A cell that makes the embedding longer without turning it counts as evidence, which it is not for a "
+            "cosine. Without a cosine it is grad-cam.",
+            held=True,
         ),
         Method(
             name="finer-cam",

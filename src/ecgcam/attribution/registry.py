@@ -110,6 +110,8 @@ class Method:
     contrast : bool
         Whether the score is held against foils even where none are given: the vocabulary's nearest findings. Its options
         are the score's, not the function's.
+    held : bool
+        Whether G is that of the dot product: a cosine's embedding keeps its length.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Method:
     options: tuple[Option, ...] = ()
     signed: bool = False
     contrast: bool = False
+    held: bool = False
 
     def row(self) -> dict[str, Any]:
         """Return the method's line in ``ecgcam methods``."""

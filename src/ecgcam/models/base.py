@@ -103,9 +103,17 @@ class EcgTextModel:
         with torch.autocast(self.device.type, torch.bfloat16):
             return torch.Tensor.float(self.network(x))
 
-    def finish(self, embedding: Tensor) -> Tensor:
-        """Return joint embeddings as the score takes them, from what the network gives: unit length if it is a cosine."""
-        return nn.functional.normalize(embedding, dim=-1) if self.spec.similarity == "cosine" else embedding
+    def finish(self, embedding: Tensor, held: bool = False) -> Tensor:
+        """Return joint embeddings as the score takes them, from what the network gives: unit length if it is a cosine.
+
+        With `held` gradients take the length for a constant; values are the same.
+        """
+        if self.spec.similarity != "cosine":
+            return embedding
+        if held:
+            length: Tensor = embedding.detach().norm(dim=-1, keepdim=True)
+            return embedding / length.clamp(min=1e-12)
+        return nn.functional.normalize(embedding, dim=-1)
 
     def place(self, embedding: Tensor) -> Tensor:
         """Return what tells how far signals are apart, of their embeddings (..., D): the same, whatever prompts were asked."""
