@@ -149,6 +149,18 @@ def test_where_they_do_not_pay_there_are_none(monkeypatch: pytest.MonkeyPatch) -
     assert started == [2, 2, 3]
 
 
+def test_no_more_are_started_than_the_machine_has_use_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr("ecgcam.batch.helpers.Helpers", lambda count, _: started.append(count))
+    for cores in (2, 40):
+        monkeypatch.setattr("ecgcam.batch.helpers.cores", lambda cores=cores: cores)
+        helpers_for(1, 100_000)
+    assert started == [32, 160]
+    assert "--jobs 100000: no more than 32 are started on this machine" in caplog.text
+
+
 _AHEAD = """
 import os, sys, threading
 from ecgcam.batch.helpers import load_torch_ahead

@@ -225,3 +225,11 @@ def test_a_notebook_s_backend_and_a_matplotlibrc_are_not_heeded(tmp_path: Path) 
     got = call("draw", "explanation.npz", "--out", "drawn", **options)
     assert (got.returncode, got.stderr) == (0, "")
     assert list((tmp_path / "drawn").rglob("page.png"))
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    command = (
+        f"cd {tmp_path}; rmdir {tmp_path}; exec {sys.executable} -c 'from ecgcam.cli import main; main()' score x.dat"
+    )
+    got = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (got.returncode, got.stderr) == (2, "ecgcam: the folder that this runs in is gone; cd to another\n")

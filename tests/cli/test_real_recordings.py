@@ -63,7 +63,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 8},
     "guided-backprop": {},
     "occlusion": {"window_ms": 1000, "stride_ms": 1000},
+    "lead-shapley": {"permutations": 4},
+    "smooth-grad": {"draws": 3},
+    "eigen-grad-cam": {},
+    "score-cam": {},
 }
+FEW = {"score-cam": 2}  # of the twenty: a pass of the network for each lead and channel
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +100,18 @@ def test_twenty_give_the_same_however_the_call_is_cut_up(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
     texts, model = ["atrial fibrillation", "left bundle branch block"], load_model("mini")
-    records = [read_record(path) for path in sorted(twenty.glob("*.hea"))]
-    assert len(records) == 20
+    paths = sorted(twenty.glob("*.hea"))
+    assert len(paths) == 20
+    paths = paths[: FEW.get(method, 20)]
+    records = [read_record(path) for path in paths]
 
     def run(some: list[Record], batch: int) -> Iterator[Explanation]:
         return explain_many(some, texts, model, method=method, options=FAMILIES[method], batch=batch)
 
     alone = {(one.meta["record"], one.meta["text"]): one for record in records for one in run([record], 1)}
-    assert len(alone) == 40
-    assert sum(one.map.any() for one in alone.values()) > 30
-    mixed = random.Random(5).sample(records, 20)  # noqa: S311  (the same every time)
+    assert len(alone) == 2 * len(paths)
+    assert sum(one.map.any() for one in alone.values()) > 1.5 * len(paths)
+    mixed = random.Random(5).sample(records, len(paths))  # noqa: S311  (the same every time)
     for some, batch in ((mixed, 7), (records[::-1], 64)):
         for other in run(some, batch):
             assert_near(alone[other.meta["record"], other.meta["text"]], other, f"batch {batch}")
@@ -116,11 +123,11 @@ def test_twenty_give_the_same_however_the_call_is_cut_up(
     for engine in engines:
         out = tmp_path / engine[-1]
         got = ecgcam(
-            "explain", twenty, *prompts, "--method", method, *options, *engine, "--no-png", "--quiet", "--out", out
+            "explain", *paths, *prompts, "--method", method, *options, *engine, "--no-png", "--quiet", "--out", out
         )
         assert (got.code, got.err) == (0, "")
         made = list(out.rglob("explanation.npz"))
-        assert len(made) == 40
+        assert len(made) == 2 * len(paths)
         for path in made:
             other = Explanation.load(path)
             assert_near(alone[other.meta["record"], other.meta["text"]], other, " ".join(engine))

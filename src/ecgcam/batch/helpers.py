@@ -116,6 +116,8 @@ class Helpers:
         )
 
 
+# Where disks are far away, several processes wait for them on one processor.
+_MOST, _MOST_OF_A_CORE = 32, 4
 # Fewer recordings than this are done before several helpers have imported what they need.
 _FEW = 4
 
@@ -125,11 +127,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def most_processes(jobs: int | None) -> int | None:
+    """Return `jobs`, or as many processes as this machine can have some use for; beyond, they would only fill its memory."""
+    most = max(_MOST, _MOST_OF_A_CORE * cores())
+    if jobs is None or jobs <= most:
+        return jobs
+    log.warning("--jobs %d: no more than %d are started on this machine", jobs, most)
+    return most
+
+
 def helpers_for(
     recordings: int | None, jobs: int | None, *, drawing: bool = True
 ) -> contextlib.AbstractContextManager[Helpers | None]:
     """Return the helpers for so many recordings (None: it is not known), of which `jobs` may run; None where they do not pay."""
-    count = cores() if jobs is None else jobs
+    count = most_processes(jobs) or cores()
     if jobs is None and recordings is not None and recordings < _FEW:
         # One helper imports Matplotlib while this process imports torch, unless it has.
         count = min(count, 2) - 1 if drawing and "torch" not in sys.modules else 0

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecgcam.batch.helpers import cores
+from ecgcam.batch.helpers import cores, most_processes
 from ecgcam.batch.local import Failed, Finished, Output, Summary, flush_denormals, run_explain
 from ecgcam.batch.manifest import Line
 from ecgcam.batch.reading import Reading
@@ -123,6 +123,8 @@ def run_with_ray(
         raise EcgcamError(
             "--pack: with --engine ray each worker writes its own results; use --shard or the local engine"
         )
+    if not os.environ.get("RAY_ADDRESS"):
+        jobs = most_processes(jobs)
     ray = _begin(jobs)
     job = ray.put(Job(model, list(texts), reading, settings, output, frozenset(done), Path.cwd(), resume))
     gpus = int(ray.cluster_resources().get("GPU", 0))

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,6 +107,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
     named = next((word for word in arguments if not word.startswith("-")), "")
     if named in _OF_A_MODEL and not {"-h", "--help"} & set(arguments):
+        try:
+            Path.cwd()
+        except OSError:  # torch's libraries would end the process with a line of their own
+            complain("the folder that this runs in is gone; cd to another")
+            return 2
         from ecgcam.batch.helpers import load_torch_ahead
 
         load_torch_ahead()
