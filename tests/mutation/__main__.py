@@ -32,6 +32,7 @@ from coverage import CoverageData
 from tests.mutation.mutants import Mutant, read_rooms, sample
 
 ROOT = Path(__file__).resolve().parents[2]
+EXPLAINED = Path(__file__).with_name("explained.json")  # why a mutant may survive, by its key
 ROOMS = ["src/ecgcam/attribution", "src/ecgcam/records"]
 _FIRST = 40  # tests that are tried before the others are collected
 _ELSEWHERE = (".git", ".venv", ".cache", "runs", "dist", "build", ".hypothesis", ".mypy_cache", ".pytest_cache")
@@ -258,8 +259,11 @@ def main() -> None:
         jobs=given.jobs,
         budget=given.budget,
     )
-    known = read_journal(given.journal)
+    known, explained = read_journal(given.journal), json.loads(EXPLAINED.read_text())
     entries = [known[mutant.key] for mutant in mutants]
+    for entry in entries:
+        if entry["verdict"] == "survived":
+            entry["why"] = explained.get(entry["key"], "")
     counts = Counter(entry["verdict"] for entry in entries)
     killed = sum(number for verdict, number in counts.items() if verdict.startswith("killed"))
     print(f"{killed} of {len(entries)} killed ({killed / len(entries):.1%}): {dict(counts)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcam.records.waves import PARTS, QRS, SEGMENTS, P, T, Waves, find_waves
+from ecgcam.records.waves import PARTS, QRS, SEGMENTS, P, T, Waves, _beats, _peaks, _stands_out, find_waves
 
 SECONDS, BEATS = 10, np.arange(0.6, 9.6, 0.9)  # of the R peaks
 # Centre after R (s), half length (s) and height (mV) of each wave, a raised cosine.
@@ -180,3 +180,37 @@ def test_beats_of_an_ecg_follow_one_another() -> None:
     assert parts[0] == 0
     assert set(np.diff(parts)) == {0, 1}
     assert parts[-1] == len(BEATS)
+
+
+@pytest.mark.parametrize(("height", "found"), [(2.1, 5), (1.9, 0)])
+def test_bursts_of_less_than_two_millivolts_a_second_are_no_beats(height: float, found: int) -> None:
+    """Bursts of 140 ms a second: their mean over 20 and then over 80 ms is their height."""
+    slope = np.zeros((2, 2500))
+    for beat in range(5):
+        slope[:, 500 * beat + 200 : 500 * beat + 270] = height
+    assert len(_beats(slope, 500.0)) == found
+
+
+@pytest.mark.parametrize(("rest", "height", "stands_out"), [(62, 0.5, True), (62, 2.0, False), (30, 2.0, True)])
+def test_a_p_must_be_higher_than_a_rest_of_80_ms_or_more(rest: int, height: float, stands_out: bool) -> None:
+    """`rest` samples of 2 ms lie between T and P, and in them something `height` times as high; 20 ms at either end do not count."""
+    signal, begin = np.zeros((1, 2000)), np.arange(200, 2000, 400)
+    bounds, t_end = np.full((5, 2), np.nan), np.full(5, np.nan)
+    for beat, onset in enumerate(begin):
+        signal[0, onset + 20] = 1.0
+        bounds[beat] = onset, onset + 40
+        if beat:
+            t_end[beat - 1] = onset - rest
+            signal[0, onset - rest // 2] = height
+    assert _stands_out(signal, bounds, t_end, 500.0) == stands_out
+
+
+def test_a_peak_is_known_where_all_samples_of_its_wave_are() -> None:
+    signal = np.tile([0.0, 0, 1, 3, 1, 0, 0, 0], (4, 1))
+    real = np.ones_like(signal, dtype=bool)
+    real[0, 1], real[1, 5], real[2, 0], real[3, 6] = False, False, False, False
+    onset, offset = np.array([[np.nan, 1.0, np.nan]]), np.array([[np.nan, 5.0, np.nan]])
+    peak = _peaks(signal, real, onset, offset)
+    assert peak.shape == (4, 1, 3)
+    np.testing.assert_array_equal(peak[:, 0, QRS], [np.nan, np.nan, 3, 3])
+    assert np.isnan(peak[..., [P, T]]).all()
