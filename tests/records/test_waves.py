@@ -193,7 +193,7 @@ def test_bursts_of_less_than_two_millivolts_a_second_are_no_beats(height: float,
 
 @pytest.mark.parametrize(("rest", "height", "stands_out"), [(62, 0.5, True), (62, 2.0, False), (30, 2.0, True)])
 def test_a_p_must_be_higher_than_a_rest_of_80_ms_or_more(rest: int, height: float, stands_out: bool) -> None:
-    """`rest` samples of 2 ms lie between T and P, and in them something `height` times as high; 20 ms at either end do not count."""
+    """`rest` samples of 2 ms lie between T and P, and in them something so high; 20 ms at either end do not count."""
     signal, begin = np.zeros((1, 2000)), np.arange(200, 2000, 400)
     bounds, t_end = np.full((5, 2), np.nan), np.full(5, np.nan)
     for beat, onset in enumerate(begin):
