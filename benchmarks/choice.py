@@ -49,7 +49,15 @@ from ecgcam.settings import Settings
 FS, SAMPLES = 250.0, 2500
 LAYERS = ("signal.stem", "signal.stages.0", "signal.stages.1")
 # What is tried with every layer and mask: one forward and backward pass each, but for the integrated.
-HANDFUL = ("grad-cam", "hires-cam", "layer-cam", "grad-cam-elementwise", "xgrad-cam", "layer-integrated-gradients")
+HANDFUL = (
+    "grad-cam",
+    "dot-grad-cam",
+    "hires-cam",
+    "layer-cam",
+    "grad-cam-elementwise",
+    "xgrad-cam",
+    "layer-integrated-gradients",
+)
 CHOSEN = "layer-integrated-gradients"
 # Fewer draws than by default, for methods whose draws differ in nothing but their number.
 FEWER: dict[str, dict[str, Any]] = {
@@ -333,6 +341,7 @@ def main() -> None:
     if not search:
         first = [
             Candidate("grad-cam"),
+            Candidate("dot-grad-cam"),
             Candidate("grad-cam-eigen"),
             Candidate("grad-cam", None, "zero-mv"),
             Candidate(RANDOM),

@@ -34,7 +34,7 @@ def test_noise_is_told_and_a_heart_is_not_by_every_way_through(options) -> None:
     assert far.meta["distance"] > 1 > near.meta["distance"] > 0
     said = [
         any(
-            words.startswith("further from the recordings that mini knows than 97.5 % of others")
+            words.startswith("further from the recordings that mini knows than 99 % of others")
             for words in one.meta["warnings"]
         )
         for one in (far, near)

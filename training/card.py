@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ecgcam.attribution.hooks import cell_width
 from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
 from ecgcam.records import CANONICAL_LEADS
@@ -159,6 +160,7 @@ def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[
         "parameters": f"{sum(p.numel() for p in model.network.parameters()):,}",
         "signal_parameters": f"{sum(p.numel() for p in signal_tower.parameters()):,}",
         "sha256": model.checkpoint_sha256,
+        "cell_width": f"{(cell_width(model) or 0) / FS * 1000:.0f}",
     }
 
 

@@ -31,12 +31,12 @@ def test_what_is_asked_of_the_mass() -> None:
 
 def test_a_pair_differs_in_the_marker_alone() -> None:
     phase, windows = planted.Phase(250, 1, 1e-3), np.random.default_rng(0).standard_normal((5, 12, planted.SAMPLES))
-    x, labels = planted.draw_batch(windows, phase, np.random.default_rng(1))
+    x, labels, begins = planted.draw_batch(windows, phase, np.random.default_rng(1))
     marked, plain = x.numpy().reshape(2, -1, 12, 250)
     assert labels.tolist() == [1.0] * len(marked) + [0.0] * len(plain)
-    for one, other in zip(marked, plain, strict=True):
+    for one, other, begin in zip(marked, plain, begins.tolist(), strict=True):
         differs = np.abs(one - other) > 1e-6
-        assert differs[planted.LEAD].sum() == planted.LENGTH
+        assert np.array_equal(np.flatnonzero(differs[planted.LEAD]), np.arange(begin, begin + planted.LENGTH))
         assert differs.any(axis=1).sum() in (1, 2)  # the marker in V3, and in its pair in another lead or in none
 
 
