@@ -2,9 +2,9 @@
 
     python -m benchmarks.masks --data .cache/recordings/ptbxl --ludb .cache/recordings/ludb --out benchmarks/results/masks.json
 
-First, distances: statistics of folds 1-7, a limit that 97 % (of the shipped pair 99 %) of fold 8 stay below, and the share beyond
-it of fold 9, LUDB, simulated recordings, and of what is no recording: white noise, shuffled samples and pieces, silence. Then,
-fills: how far the embedding moves, and how many lead-masked signals lie beyond the shipped limits.
+First, distances: statistics of folds 1-7, a limit that 99 % of fold 8 stay below, and the share beyond it of fold 9, LUDB,
+simulated recordings, and of what is no recording: white noise, shuffled samples and pieces, silence. Then, fills: how far the
+embedding moves, and how many lead-masked signals lie beyond the shipped limits.
 """
 
 from __future__ import annotations
