@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -50,6 +51,26 @@ def test_whatever_is_raised_over_it(
     assert got.err.splitlines()[-1] == "ecgcam: interrupted; what was written is whole"
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
+
+
+def test_in_the_making_of_a_class() -> None:
+    """What comes in `__set_name__` while modules are imported, Python 3.11 wraps in a RuntimeError."""
+    script = """
+import sys
+import ecgcam.cli
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "ecgcam.cli.app":
+            type("Made", (), {"attribute": Interrupted()})
+sys.meta_path.insert(0, Finder())
+ecgcam.cli.main(["--version"])
+"""
+    got = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (got.returncode, got.stdout) == (130, "")
+    assert got.stderr == "ecgcam: interrupted; what was written is whole\n"
 
 
 @pytest.mark.slow

@@ -18,7 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from ecgcam.cli.app import main as run
 
         run(arguments)
-    except KeyboardInterrupt:  # while modules are imported, or on the way out
+    except (KeyboardInterrupt, Exception) as error:  # while modules are imported, or on the way out
+        from ecgcam.errors import is_interruption
+
+        # Where a class is made, Python raises a RuntimeError over what came in `__set_name__`.
+        if not is_interruption(error):
+            raise
         if sys.stderr is not None:
             sys.stderr.write(f"ecgcam: {signals.words()}\n")
         os._exit(signals.exit_code())
