@@ -73,6 +73,30 @@ ecgcam.cli.main(["--version"])
     assert got.stderr == "ecgcam: interrupted; what was written is whole\n"
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_while_torch_is_imported_it_waits(number: str) -> None:
+    """An exception that comes through torch's C++ ends the process (pybind11::error_already_set)."""
+    script = f"""
+import os, signal, sys, time, types, importlib.machinery
+from ecgcam.cli import signals
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signals.heed()
+torch = sys.modules["torch"] = types.ModuleType("torch")
+torch.__spec__ = importlib.machinery.ModuleSpec("torch", None)
+torch.__spec__._initializing = True
+os.kill(os.getpid(), signal.{number})
+time.sleep(0.2)
+print("imported", flush=True)
+torch.__spec__._initializing = False
+try:
+    time.sleep(5)
+except KeyboardInterrupt:
+    print("ended", signals.exit_code())
+"""
+    got = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert got.stdout == f"imported\nended {128 + getattr(signal, number)}\n", got.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("results", [0, 1, 3])
 @pytest.mark.parametrize("jobs", ["1", "2"])

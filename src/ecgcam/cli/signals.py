@@ -28,6 +28,8 @@ def heed() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     sys.unraisablehook = _not_lost
 
 
@@ -43,11 +45,26 @@ def words() -> str:
     return f"{what}; what was written is whole"
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not _put_off(number):
+        signal.default_int_handler(number, frame)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
+    if _put_off(number):
+        return
     before, now = max(_came.values(), default=-_SAME), time.monotonic()
     _came.setdefault(number, now)
     if now - before >= _SAME:
         raise KeyboardInterrupt
+
+
+def _put_off(number: int) -> bool:
+    """Send a signal again a little later while torch is imported: its C++ ends the process where an exception passes."""
+    importing: bool = getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False)
+    if importing:
+        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    return importing
 
 
 def _not_lost(unraisable: UnraisableHookArgs) -> None:
