@@ -1,12 +1,12 @@
-"""Do mini's maps lie where anatomy says? On PTB-XL's fold 9, by the shipped defaults: a fact about model and method together.
+"""Are mini's maps on the leads that anatomy predicts? Fold 9 of PTB-XL, default settings; it tests model and method together.
 
     python -m benchmarks.anatomy --data .cache/recordings/ptbxl --out benchmarks/results/anatomy.json
 
-Leads by their gain against the wall: inferior infarction II, III, aVF; anteroseptal V1 to V4; bundle branch blocks V1, V6, I.
-Every recording of the finding counts, whatever the model scores it; beside it the same prompt on recordings called normal, which
-says how much of a ranking is the finding's and how much is the prompt's own liking for leads. Atrial fibrillation by the clock:
-the map's mass from 240 to 40 ms before each QRS and from the end of T to the next P (where there is none, to 240 ms before the
-next QRS), and within QRS, against the time that these take.
+Leads are ranked by gain and compared with the wall: inferior infarction II, III, aVF; anteroseptal V1 to V4; bundle branch
+blocks V1, V6, I. Every recording of the finding counts, whatever its score. The same prompt is also measured on normal
+recordings; this shows how much of a ranking is due to the finding and how much is a preference of the prompt. Atrial
+fibrillation is measured along time: the map's mass from 240 to 40 ms before each QRS and from the end of T to the next P
+(without one, to 240 ms before the next QRS), and within QRS, compared with the duration of these windows.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from training.data import ROOT, PtbXl, load_findings, load_ptbxl
 
 from benchmarks.page import put
 from benchmarks.sanity import FS, SAMPLES, window_of
-from ecgcam.evidence.dependence import maps_of
-from ecgcam.evidence.intervals import mean_interval
-from ecgcam.evidence.localisation import measure_localisation
-from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
+from ecgcam.evidence.localisation import MarkedValues
+from ecgcam.evidence.metrics import measure
 from ecgcam.models.load import load_model
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records.waves import QRS, P, T, Waves, find_waves
-from ecgcam.settings import Settings
+from ecgcam.results.explanation import Explanation
+from ecgcam.results.intervals import mean_interval
+from ecgcam.runs.evaluation import maps_of
 
 BLOCK = ("V1", "V6", "I")
 WALLS = {
@@ -40,7 +41,7 @@ WALLS = {
     "irbbb": BLOCK,
 }
 METRICS = ("pointing", "rank", "auc")
-# Of a beat, and what a map that knows nothing of beats gets; where the time that the windows take says so, 0 stands here.
+# Of a beat, and the value of a map that ignores beats; 0 if it follows from the duration of the windows.
 BEATS = {"atrial": 0.0, "QRS": 0.0, "atrial, density": 1.0, "QRS, density": 1.0, "atrial denser than QRS": 0.5}
 ATRIAL = (-0.24, -0.04)  # s from the onset of QRS
 Bools = np.ndarray
@@ -51,7 +52,8 @@ def over_wall(explanation: Explanation, wall: tuple[str, ...]) -> dict[str, floa
     inside = np.array([[lead in wall for lead in explanation.leads]])
     gains = explanation.gains[None].astype(np.float64)
     # Above 0, so that leads that all speak against the prompt are ranked too.
-    return measure_localisation(gains - gains.min() + 1, inside, np.ones(inside.shape, bool))
+    subject = MarkedValues.of(gains - gains.min() + 1, inside, np.ones(inside.shape, bool))
+    return measure(subject) | {"chance": subject.share}
 
 
 def atrial(waves: Waves) -> Bools:
@@ -81,7 +83,7 @@ def ventricular(waves: Waves) -> Bools:
 def over_beats(explanation: Explanation, waves: Waves) -> dict[str, float] | None:
     """Return the share of the map's mass (leads summed, evidence scale) in both kinds of windows, and the share of their time.
 
-    Density is the one over the other: 1 for a map that knows nothing of beats. None without beats or mass.
+    Density is the one over the other: 1 for a map that ignores beats. None without beats or mass.
     """
     mass = explanation.scaled_map("evidence").clip(min=0).sum(axis=0)
     windows = {"atrial": atrial(waves), "QRS": ventricular(waves)}
@@ -101,7 +103,7 @@ def rows_with(data: PtbXl, finding: str, fold: int) -> list[int]:
 
 
 def judged(data: PtbXl, model: EcgTextModel, settings: Settings, fold: int, most: int) -> list[dict[str, Any]]:
-    """Return a row a finding and kind of recording (with the finding, normal): each metric's mean, interval and chance."""
+    """Return a row for each finding and kind of recording (with the finding, normal): each metric's mean, interval and chance."""
     prompts = {finding.name: finding.prompt for finding in load_findings()}
     normal = rows_with(data, "normal", fold)[:most]
     rows = []
@@ -147,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
+    parser.add_argument("--page", type=Path, help="a page whose tables are replaced")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--most", type=int, default=30, help="recordings of a kind at most")
     parser.add_argument("--method", default="grad-cam")

@@ -1,4 +1,4 @@
-"""How fast, beside what: each figure a ratio of two contenders timed in turns, A B C A B C, with its spread.
+"""Speed: each figure is a ratio of two programs timed alternately, A B C A B C, with its spread.
 
     make bench                                   # under twelve minutes on two cores; benchmarks/results/bench.json
     python -m benchmarks.bench --only a,b --rounds 5
@@ -57,7 +57,7 @@ class Bench:
         seconds = {name: round(statistics.median(times[name]), 4) for name in (one, other)}
         self.put(figure, what, statistics.median(ratios), low, high, goal, seconds)
 
-    def put(self, figure: str, what: str, value: float, low: float, high: float, goal: str, beside: Any) -> None:
+    def put(self, figure: str, what: str, value: float, low: float, high: float, goal: str, details: Any) -> None:
         """Put a figure down and print it."""
         limit = float(goal.split()[1]) if goal else 0.0
         met = None if not goal else value <= limit if goal.startswith("<=") else value >= limit
@@ -69,7 +69,7 @@ class Bench:
             "high": high,
             "goal": goal,
             "met": met,
-            "beside": beside,
+            "details": details,
         }
         self.figures.append(row)
         said = "" if met is None else "  met" if met else "  MISSED"
@@ -82,10 +82,10 @@ def attribution(bench: Bench) -> None:
 
     import ecgcam
     from benchmarks.usual import grad_cam
-    from ecgcam.assembly import prepare
-    from ecgcam.models.spec import windows_of
+    from ecgcam.pipeline.preparation import prepare
+    from ecgcam.pipeline.settings import Settings
+    from ecgcam.protocol.spec import windows_of
     from ecgcam.records import read_record
-    from ecgcam.settings import Settings
 
     path = bench.folder / "in/r000.hea"
     record = read_record(path)
@@ -123,17 +123,21 @@ def attribution(bench: Bench) -> None:
         bench.ratio("a", f"{name}: torchcam per lead / maps", times, "torchcam", "maps", "")
         cells = ours(None).map_cells
         far, rounding = _agreement(model, text, alone, cells)
-        bench.put("a", f"{name}: cells less pytorch-grad-cam's, float64, 1e-5 of largest", far, far, far, "<= 1", None)
+        bench.put(
+            "a", f"{name}: cells against pytorch-grad-cam's, float64, 1e-5 of the largest", far, far, far, "<= 1", None
+        )
         own, theirs = rounding
-        bench.put("a", f"{name}: what rounding to float32 makes of ours, likewise", own, own, own, "", None)
-        bench.put("a", f"{name}: what it makes of pytorch-grad-cam's", theirs, theirs, theirs, "", None)
+        bench.put("a", f"{name}: ecgcam's change by rounding to float32, in the same unit", own, own, own, "", None)
+        bench.put(
+            "a", f"{name}: pytorch-grad-cam's change by rounding, in the same unit", theirs, theirs, theirs, "", None
+        )
 
 
 def _agreement(model: Any, text: Any, alone: Any, cells: Any) -> tuple[float, tuple[float, float]]:
     """Return how far our cells and pytorch-grad-cam's lie apart, and how far each moves from float64 to float32.
 
     In 1e-5 of the largest cell. Both are compared in float64: cells are a small difference of large numbers, and where a model
-    has little to tell (stand-in weights), float32 moves either by more than they differ.
+    hardly separates signals (stand-in weights), rounding to float32 changes either by more than they differ.
     """
     import copy
 
@@ -229,7 +233,7 @@ def precision(bench: Bench) -> None:
         bench.ratio("p", f"{name}: time in bf16 / fp32, maps and gradient", times, "bf16", "fp32", "")
         exact, near = made["fp32"], made["bf16"]
         moved = float(np.abs(near.lead_scores - exact.lead_scores).max())
-        bench.put("p", f"{name}: a score differs by at most, 1e-3", moved * 1e3, moved * 1e3, moved * 1e3, "", None)
+        bench.put("p", f"{name}: largest difference of a score, 1e-3", moved * 1e3, moved * 1e3, moved * 1e3, "", None)
         for what in ("map", "gradient_smoothed"):
             like = float(np.corrcoef(getattr(near, what).ravel(), getattr(exact, what).ravel())[0, 1])
             bench.put("p", f"{name}: correlation with fp32, {what}", like, like, like, "", None)
@@ -319,7 +323,7 @@ def many(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """(e) Peak memory after 500 recordings beside that after 50."""
+    """(e) Peak memory after 500 recordings relative to that after 50."""
     sources = sorted((bench.folder / "in").glob("*.hea"))
     peaks = []
     for count in (50, 500):
@@ -355,7 +359,7 @@ def _usual(bench: Bench, name: str, paths: list[Path]) -> list[str]:
 
 
 # A process counts the memory of the one that started it as its own until then, so a small one stands between. It runs what it is
-# given and tells, behind all else on stderr, the largest memory of that process and those that it started, in kB.
+# given and prints, after everything else on stderr, the peak memory of that process and its children, in kB.
 _SMALL = """
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:]).returncode
@@ -370,7 +374,7 @@ def _peak(command: list[str], given: str | None = None) -> float:
 
 
 def _call(command: list[str], given: str | None = None) -> str:
-    """Run a command to its end; return what it said on stderr."""
+    """Run a command to its end; return its output on stderr."""
     done = subprocess.run(  # noqa: S603  (what this file made)
         command, cwd=ROOT, input=given or "", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
         env=os.environ | {"PYTHONWARNINGS": "ignore"},

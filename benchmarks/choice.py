@@ -4,13 +4,13 @@
     python -m benchmarks.choice report --data PTBXL --ludb LUDB --out REPORT.jsonl --page docs/evidence.md
 
 ``search``: the network trained on folds 1-7 (training/weights/select-1.npz), simulated recordings of seeds 0 to 999, and fold 8:
-a handful of methods with every layer, two with every mask, and all at the shipped layer and mask (the dear ones on a fifth of
+a handful of methods with every layer, two with every mask, and all at the shipped layer and mask (expensive ones on a fifth of
 the simulated recordings and none of fold 8, some with fewer draws). ``report``: the shipped weights, seeds from 1,000 up, fold 9
 and LUDB, which nothing was chosen on, with the shipped defaults and what the search put first (some methods on a third). The
-file holds a line for a map; a run that was interrupted goes on after it. What runs at a time is one recording and one map, so
-memory does not grow but for the lines.
+file holds a line for a map; an interrupted run continues after it. What runs at a time is one recording and one map, so
+memory grows only by the lines.
 
-Of simulated recordings: relevance mass over the mass that is aimed at, min(3 x chance, (1 + chance) / 2), and pointing (paced:
+Of simulated recordings: relevance mass over the mass that is aimed at, `min(3 x chance, (1 + chance) / 2)`, and pointing (paced:
 over time alone), truth widened by half a cell; of all: deletion and insertion by the line over tiles of 80 ms.
 """
 
@@ -33,22 +33,23 @@ from benchmarks.page import put
 from ecgcam.attribution.masking import FILLS
 from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence.evaluation import RANDOM
-from ecgcam.evidence.faithfulness import curves, from_curves, random_map
-from ecgcam.evidence.intervals import mean_interval
-from ecgcam.evidence.localisation import measure_localisation, over_time, widen
+from ecgcam.evidence.faithfulness import TileRemoval, deletion, insertion, random_map
+from ecgcam.evidence.localisation import MarkedValues, over_time, widen
+from ecgcam.evidence.metrics import measure
 from ecgcam.evidence.truths import Truth
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import windows_of
-from ecgcam.pipeline import explain_windows
+from ecgcam.pipeline.engine import explain_windows
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import CANONICAL_LEADS, Record, Window
 from ecgcam.records.simulator import simulate
-from ecgcam.settings import Settings
+from ecgcam.results.intervals import mean_interval
+from ecgcam.runs.evaluation import RANDOM
 
 FS, SAMPLES = 250.0, 2500
 LAYERS = ("signal.stem", "signal.stages.0", "signal.stages.1")
-# What is tried with every layer and mask: one forward and backward pass each, but for the integrated.
+# What is tried with every layer and mask: one forward and backward pass each, except for the integrated.
 HANDFUL = (
     "grad-cam",
     "dot-grad-cam",
@@ -65,7 +66,7 @@ FEWER: dict[str, dict[str, Any]] = {
     "is-cam": {"steps": 2},
 }  # fmt: skip
 # More than a second a map, which the others are far below: judged on fewer recordings.
-DEAR = ("score-cam", "ss-cam", "is-cam", "gradient-shap", "occlusion", "lead-shapley", "kernel-shap", "lime")
+EXPENSIVE = ("score-cam", "ss-cam", "is-cam", "gradient-shap", "occlusion", "lead-shapley", "kernel-shap", "lime")
 REAL = ("af", "lbbb", "rbbb", "pvc", "paced", "inferior-mi", "lvh")
 
 
@@ -137,45 +138,47 @@ def ludb(model: EcgTextModel, folder: Path, each: int) -> Iterator[Case]:
             yield Case(record.name, "LUDB", next(windows_of(record, model.input)), prompts[finding])
 
 
-def judged(case: Case, candidate: Candidate, model: EcgTextModel, seed: int) -> dict[str, float]:
+def measured(case: Case, candidate: Candidate, model: EcgTextModel, seed: int) -> dict[str, float]:
     """Return what a candidate's map of a case gets; of the random map, where that is the candidate."""
-    from ecgcam.assembly import prepare
-    from ecgcam.evidence.evaluation import score_function
+    from ecgcam.evidence.scores import score_functions
+    from ecgcam.pipeline.preparation import prepare
 
     settings = Settings(
         method="grad-cam" if candidate.method == RANDOM else candidate.method,
         layer=candidate.layer, mask=candidate.mask, gradient=None, seed=seed, options=candidate.options,
     )  # fmt: skip
     prepared = prepare(case.window, model.input, Settings(seed=seed))
-    # The fill of `Edits` is for another way to take tiles out than the line.
-    edits = _edits(case.window, score_function(prepared, case.prompt, model, Settings(seed=seed)), seed)
+    # The fill of `TilePerturbation` is for another way to take tiles out than the line.
+    edits = _edits(case.window, score_functions(prepared, [case.prompt], model)[case.prompt], seed)
     step: float | None = model.spec.layers_named(candidate.layer)[0][1].step
     if candidate.method == RANDOM:
         values = random_map(edits, seed)
     else:
         ((_, explanation),) = explain_windows([(None, case.window)], [case.prompt], model, settings)
-        # The methods of the family `signal` are in units of the score already, but for those of a gradient, which have none.
+        # The methods of the family `signal` are in units of the score already, except those of a gradient, which have none.
         values = explanation.scaled_map("raw" if METHODS[candidate.method].family == "signal" else "evidence")
         step = explanation.meta["cell_step_ms"] and explanation.meta["cell_step_ms"] * FS / 1000
-    found = from_curves(*curves(edits, values)) if case.faithful else {}
+    removal = TileRemoval(edits, values)
+    found = {"deletion": deletion(removal), "insertion": insertion(removal)} if case.faithful else {}
     if case.truth is not None:
         wide = widen(case.truth, (step or 0.0) / 2) & case.window.valid
-        everywhere = measure_localisation(values, wide, case.window.valid)
+        compared = MarkedValues.of(values, wide, case.window.valid)
         part = over_time(values, wide, case.window.valid)
         if AIMED[case.group]:
             inside = part[1][part[2]]
             if not inside.any() or inside.all():
                 return found
-            everywhere = measure_localisation(*part)
+            compared = MarkedValues.of(*part)
+        everywhere = measure(compared)
         found |= {"pointing": everywhere["pointing"], "auc": everywhere["auc"], "mass": everywhere["mass"]}
-        found |= {"chance": everywhere["chance"], "reached": everywhere["mass"] / aim(everywhere["chance"])}
+        found |= {"chance": compared.share, "reached": everywhere["mass"] / aim(compared.share)}
     return found
 
 
 def _edits(window: Window, score: Any, seed: int) -> Any:
-    from ecgcam.evidence.edits import Case as Edits
+    from ecgcam.evidence.edits import TilePerturbation
 
-    return Edits(window.signal, window.signal, window.valid, window.leads, window.fs, score, seed=seed)
+    return TilePerturbation(window.signal, window.signal, window.valid, window.leads, window.fs, score, seed=seed)
 
 
 class Lines:
@@ -186,7 +189,7 @@ class Lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         head = json.dumps(asked)
         lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        if not lines or lines[0] != head:  # of other weights: begun anew
+        if not lines or lines[0] != head:  # of other weights: started again
             lines = [head, ""]
         for line in lines[1:-1]:  # what follows the last end of line was cut off
             found = json.loads(line)
@@ -213,14 +216,14 @@ class Lines:
 def judge_all(
     cases: Iterator[Case], candidates: Sequence[Candidate], model: EcgTextModel, lines: Lines, seed: int
 ) -> None:
-    """Judge what is not known yet, a case at a time, and say so after each."""
+    """Judge what is missing, one case at a time, with a message after each."""
     refused: set[str] = set()
     for number, case in enumerate(cases, 1):
         for candidate in candidates:
             if (case.name, candidate) in lines.known or candidate.method in refused:
                 continue
             try:
-                lines.add(case, candidate, judged(case, candidate, model, seed))
+                lines.add(case, candidate, measured(case, candidate, model, seed))
             except EcgcamError as error:
                 refused.add(candidate.method)
                 print(f"  {candidate.method} is left out: {error}", flush=True)
@@ -272,7 +275,7 @@ def _short(candidate: Candidate) -> str:
 
 
 def reported(lines: Lines, candidates: Sequence[Candidate], groups: Sequence[str]) -> str:
-    """Markdown: what each candidate reached, with intervals: a finding a row, then the real recordings."""
+    """Markdown: what each candidate reached, with intervals: one row per finding, then the real recordings."""
     out = [
         "| finding | method | layer | mass | asked | chance | pointing | AUC | n |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",
@@ -323,7 +326,7 @@ def main() -> None:
         "--count",
         type=int,
         default=None,
-        help="simulated recordings a finding; 10, 5 (all methods), 50 (report); dear methods fewer",
+        help="simulated recordings a finding; 10, 5 (all methods), 50 (report); expensive methods fewer",
     )
     parser.add_argument(
         "--each", type=int, default=None, help="real recordings a finding; 2, 1 for all methods, 4 for report"
@@ -347,15 +350,15 @@ def main() -> None:
             Candidate(RANDOM),
         ]
         some = [Candidate(CHOSEN, LAYERS[0]), Candidate(CHOSEN, LAYERS[1]), Candidate(CHOSEN, LAYERS[1], None, 1)]
-        dear = [Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
+        expensive = [Candidate("integrated-gradients"), Candidate("layer-cam", LAYERS[1])]
         groups = ["fold 9", *(["LUDB"] if args.ludb else [])]
         count, each = args.count or 50, args.each or 4
-        for candidates, share in ((first, 1), (some, 1), (dear, 3)):
+        for candidates, share in ((first, 1), (some, 1), (expensive, 3)):
             judge_all(simulated(model, 1000, max(1, count // share)), candidates, model, lines, args.seed)
             judge_all(real(model, args.data, 9, max(1, each // share)), candidates, model, lines, args.seed)
             if args.ludb:
                 judge_all(ludb(model, args.ludb, max(1, each // share)), candidates, model, lines, args.seed)
-        candidates = [*first[:-1], *some, *dear, first[-1]]
+        candidates = [*first[:-1], *some, *expensive, first[-1]]
         tables = {"choice-report": reported(lines, candidates, groups)}
     else:
         names = list(METHODS) if args.methods == "all" else args.methods.split(",")
@@ -370,12 +373,12 @@ def main() -> None:
         for stage in args.stages.split(","):
             candidates, count, each = stages[stage]
             count, each = args.count or count, args.each or each
-            cheap, dear = ([c for c in candidates if (c.method in DEAR) is few] for few in (False, True))
+            cheap, expensive = ([c for c in candidates if (c.method in EXPENSIVE) is few] for few in (False, True))
             if cheap:
                 judge_all(simulated(model, 0, count), cheap, model, lines, args.seed)
                 judge_all(real(model, args.data, 8, each), cheap, model, lines, args.seed)
-            if dear:
-                judge_all(simulated(model, 0, max(1, count // 5)), dear, model, lines, args.seed)
+            if expensive:
+                judge_all(simulated(model, 0, max(1, count // 5)), expensive, model, lines, args.seed)
             tables[f"choice-{stage}"] = ranked(lines, candidates, ["fold 8"])
     for name, table in tables.items():
         print(f"\n{name}\n{table}", flush=True)

@@ -1,4 +1,4 @@
-"""How often recordings are doubted as they are, with their arm electrodes exchanged, and with hum added.
+"""How often recordings are doubted as they are, with their arm electrodes swapped, and with hum added.
 
     python benchmarks/doubts.py FOLDER
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgcam.records import read_record
-from ecgcam.records.doubts import arms_reversed, hum
+from ecgcam.records.quality import check_arm_reversal, check_mains_noise
 
 MAINS, AMPLITUDE_MV = (50, 60), 0.05
 
@@ -33,11 +33,11 @@ def main(folder: Path) -> None:
             if np.isfinite(row).any() and np.nanmax(row) > np.nanmin(row)
         }
         if "I" in rows:
-            changed["arms exchanged, noted"] += bool(arms_reversed({**rows, "I": -rows["I"]}, record.fs))
+            changed["arms exchanged, noted"] += bool(check_arm_reversal({**rows, "I": -rows["I"]}, record.fs))
         time = np.arange(record.samples) / record.fs
         for hertz in MAINS:
             tone = AMPLITUDE_MV * np.sin(2 * np.pi * hertz * time)
-            humming = hum({lead: row + tone for lead, row in rows.items()}, record.fs)
+            humming = check_mains_noise({lead: row + tone for lead, row in rows.items()}, record.fs)
             changed[f"sine of {AMPLITUDE_MV} mV at {hertz} Hz, noted"] += bool(humming)
     print(json.dumps({"recordings": len(paths), "notes": dict(notes), "changed": dict(changed)}, indent=1))
 

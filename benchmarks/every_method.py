@@ -24,8 +24,8 @@ from tests.models.conftest import keys_of, standin_array
 
 import ecgcam
 from ecgcam.attribution.methods import METHODS
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.records.waves import find_waves
@@ -66,10 +66,10 @@ def tried(method: str, model: EcgTextModel, record: Record) -> tuple[float, str]
 
 def state(model: EcgTextModel, record: Record) -> list[torch.Tensor]:
     """Return copies of all that a method might change: parameters, buffers, the signal, what wants a gradient and has one."""
-    held = [tensor.detach().clone() for tensor in model.network.state_dict().values()]
+    detach_norm = [tensor.detach().clone() for tensor in model.network.state_dict().values()]
     flags = [(p.requires_grad, p.grad is not None) for p in model.network.parameters()]
     modes = [module.training for module in model.network.modules()]
-    return [*held, torch.from_numpy(record.signal.copy()), torch.tensor(flags), torch.tensor(modes)]
+    return [*detach_norm, torch.from_numpy(record.signal.copy()), torch.tensor(flags), torch.tensor(modes)]
 
 
 def faults(
@@ -102,7 +102,7 @@ def main() -> None:
     named = list(METHODS) if args.methods == "all" else args.methods.split(",")
     simulation = simulate("af", 7)
     record = Record.from_channels("af-7", simulation.signal[[1, 6]], simulation.fs, ("II", "V1"), source="af-7")
-    find_waves(record.signal, record.fs)  # what this and captum import is no part of a method's time
+    find_waves(record.signal, record.fs)  # what this and captum import is not part of a method's time
     import_module("captum.attr")
     cells, refusals = earlier(args.out)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def main() -> None:
             model = model_named(name, Path(folder))
             tried("grad-cam", model, record)  # a first call costs what no later one does
             for method in named:
-                unit, _ = tried("grad-cam", model, record)  # beside it: what else the machine does slows both
+                unit, _ = tried("grad-cam", model, record)  # alternately: other load on the machine slows both
                 seconds, refusal = tried(method, model, record)
                 refusals.pop((method, name), None)
                 if refusal:
@@ -123,8 +123,10 @@ def main() -> None:
         "<!-- Made by `make methods` (benchmarks/every_method.py). -->",
         "",
         "Full-size networks; MERL's weights are stand-ins with the published keys and shapes. A simulated 10 s recording, leads",
-        "II and V1; the time of one prompt in times of grad-cam on the same network, measured beside it on one or two CPU cores.",
-        "Methods with many draws have few (ss-cam and is-cam 2, kernel-shap and lime 256). One and three prompts were tried: all",
+        "II and V1; the time of one prompt divided by that of grad-cam on the same network, measured alternately on "
+        "one or two CPU cores.",
+        "Methods with many draws use few here (ss-cam and is-cam 2, kernel-shap and lime 256). One and three "
+        "prompts were tried: all",
         "values are finite, shapes are right, no hook stays.",
         "",
         "| method | " + " | ".join(MODELS) + " |",

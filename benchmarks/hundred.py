@@ -2,7 +2,7 @@
 
     python -m benchmarks.hundred --page docs/evaluate.md
 
-Twenty simulated recordings of each of five findings (seeds from 1,000 up), one call a finding, `--jobs 2`. Wall time hangs on
+Twenty simulated recordings of each of five findings (seeds from 1,000 up), one call per finding, `--jobs 2`. Wall time hangs on
 what else the machine does; processor time, of all processes together, less so: on two free cores wall time is half of it.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--findings", default=",".join(AIMED))
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--page", type=Path, help="a page whose table is put anew")
+    parser.add_argument("--page", type=Path, help="a page whose table is replaced")
     args = parser.parse_args()
     prompts = {finding.name: finding.prompt for finding in load_findings()}
     rows = []

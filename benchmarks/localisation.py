@@ -3,7 +3,7 @@
     python -m benchmarks.localisation --out benchmarks/results/localisation.json
 
 Fifty recordings a finding, maps at evidence scale, the truth widened by half a cell. The aim for findings with a place: mass
-at least min(3 x chance, (1 + chance) / 2) and pointing at least 0.9; for pacing over time alone. Seeds 0 to 999 are for
+at least `min(3 x chance, (1 + chance) / 2)` and pointing at least 0.9; for pacing over time alone. Seeds 0 to 999 are for
 choosing, seeds from 1,000 up for reporting.
 """
 
@@ -18,14 +18,14 @@ from training.data import load_findings
 
 from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence.evaluation import RANDOM, Entry, Plan, Trial, evaluate_window, mean_rows
 from ecgcam.evidence.truths import Truth
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import windows_of
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
-from ecgcam.settings import Settings
+from ecgcam.runs.evaluation import RANDOM, SLOPE, Entry, EvaluationConfig, MethodConfig, evaluate_window, mean_rows
 
 AIMED = {"pvc": "", "lbbb": "", "rbbb": "", "st-elevation": "", "paced": "time: "}
 # Relations: their truth is an interval in every lead, so that time alone is scored.
@@ -33,12 +33,18 @@ RELATIONS = {"af": "time: ", "av-block-1": "time: ", "long-qt": "time: "}
 
 
 def judged(
-    model: EcgTextModel, finding: str, prompt: str, trials: list[Trial], layer: str | None, first: int, count: int
+    model: EcgTextModel,
+    finding: str,
+    prompt: str,
+    trials: list[MethodConfig],
+    layer: str | None,
+    first: int,
+    count: int,
 ) -> list[dict[str, Any]]:
     """Rows of `ecgcam evaluate` for one finding."""
     entries: list[Entry] = []
 
-    def refused(trial: Trial, error: EcgcamError) -> None:
+    def refused(trial: MethodConfig, error: EcgcamError) -> None:
         print(f"  {trial.method}: {error}", flush=True)
 
     for seed in range(first, first + count):
@@ -47,11 +53,11 @@ def judged(
         truth = Truth(known.mask, known.leads, known.fs)
         for trial in trials:
             scale = "raw" if METHODS[trial.method].family == "signal" else "evidence"
-            plan = Plan(("localisation",), scale)
+            plan = EvaluationConfig(("localisation",), scale)
             found = evaluate_window(
                 window, [prompt], model, Settings(layer=layer, seed=seed), [trial], plan, truth, refused
             )
-            entries += [entry for entry in found if trial is trials[0] or entry.method != RANDOM]
+            entries += [entry for entry in found if trial is trials[0] or entry.method not in {RANDOM, SLOPE}]
     return mean_rows(entries)
 
 
@@ -74,7 +80,7 @@ def main() -> None:
     model = load_model("mini", args.checkpoint, device="cpu")
     prompts = {finding.name: finding.prompt for finding in load_findings()}
     names = list(METHODS) if args.methods == "all" else args.methods.split(",")
-    trials = [Trial(name, mask) for mask in args.masks.split(",") for name in names]
+    trials = [MethodConfig(name, mask) for mask in args.masks.split(",") for name in names]
     kept: list[dict[str, Any]] = []
     print(
         "| finding | layer | method | mask | mass (aim) | chance | pointing | n |\n|---|---|---|---|---:|---:|---:|---:|"

@@ -1,10 +1,10 @@
-"""How far from real recordings do masks take mini, and which distance can tell? On PTB-XL's fold 9.
+"""How far from real recordings do masks take mini, and which distance detects it? On PTB-XL's fold 9.
 
     python -m benchmarks.masks --data .cache/recordings/ptbxl --ludb .cache/recordings/ludb --out benchmarks/results/masks.json
 
 First, distances: statistics of folds 1-7, a limit that 99 % of fold 8 stay below, and the share beyond it of fold 9, LUDB,
-simulated recordings, and of what is no recording: white noise, shuffled samples and pieces, silence. Then, fills: how far the
-embedding moves, and how many lead-masked signals lie beyond the shipped limits.
+simulated recordings, and of signals that are not recordings: white noise, shuffled samples and pieces, silence. Then, fills: how
+far the embedding moves, and how many lead-masked signals lie beyond the shipped limits.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 from training.data import ROOT, PtbXl, load_findings, load_ptbxl
+from training.familiarity import cells_and_embeddings, distances, fit_reference
 from training.figures import load_ludb
 
 from benchmarks.page import put
 from ecgcam.attribution.masking import FILLS, fill_signal
-from ecgcam.evidence.familiarity import cells_and_embeddings, distances, fit_reference
-from ecgcam.evidence.intervals import mean_interval
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.models.reference import KNOWN, Reference
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.reference import KNOWN, Reference
 from ecgcam.records import read_record, take_window
 from ecgcam.records.simulator import simulate_batch
 from ecgcam.records.waves import find_waves
+from ecgcam.results.intervals import mean_interval
 
 FS, SAMPLES = 250.0, 2500
 LAYERS = ("signal.stem", "signal.stages.0", "signal.stages.1")
@@ -47,7 +47,7 @@ def shuffled_pieces(windows: Array, samples: int, rng: np.random.Generator) -> A
 
 
 def no_recordings(windows: Array, rng: np.random.Generator) -> dict[str, Array]:
-    """Return what is no recording, in the numbers of `windows` (N, L, T): noise, shuffled, empty."""
+    """Return signals that are not recordings, in the numbers of `windows` (N, L, T): noise, shuffled, empty."""
     white = rng.standard_normal(windows.shape).astype(np.float32)
     return {
         "white noise, each lead's own deviation": white * windows.std(axis=2, keepdims=True),
@@ -100,11 +100,13 @@ def tried(model: EcgTextModel, data: PtbXl, sets: dict[str, Array]) -> dict[str,
 
     for layer in LAYERS:
         train, embedded = pooled(model, known, layer)
-        held, held_embedded = pooled(model, chosen, layer)
+        detach_norm, held_embedded = pooled(model, chosen, layer)
         there = {name: pooled(model, windows, layer) for name, windows in sets.items()}
         for name, make in (("Mahalanobis", mahalanobis), ("5 nearest", nearest)):
             far = make(train)
-            keep(f"{layer}, pooled, {name}", far(held), {what: far(values) for what, (values, _) in there.items()})
+            keep(
+                f"{layer}, pooled, {name}", far(detach_norm), {what: far(values) for what, (values, _) in there.items()}
+            )
             if layer == LAYERS[-1]:
                 far = make(embedded)
                 keep(
@@ -129,9 +131,9 @@ def tried(model: EcgTextModel, data: PtbXl, sets: dict[str, Array]) -> dict[str,
 
 
 def reference_of(model: EcgTextModel) -> Reference:
-    """Return the statistics beside the model's weights."""
+    """Return the statistics next to the model's weights."""
     if model.reference is None:
-        raise SystemExit("mini has no statistics beside its weights; run python -m training.reference")
+        raise SystemExit("mini has no statistics next to its weights; run python -m training.reference")
     return model.reference
 
 
@@ -173,7 +175,7 @@ def predicted(window: Array, kept: list[int], moments: Array) -> Array:
 
 
 def offsets(folder: Path, ids: Array) -> Array:
-    """Return the medians (N, L), mV, that were taken off the recordings' leads: 0 mV lies that far below 0 in model space."""
+    """Return the medians (N, L), mV, subtracted from the recordings' leads: 0 mV lies that far below 0 in model space."""
     with (folder / "ptbxl_database.csv").open(newline="", encoding="utf-8") as file:
         paths = {int(row["ecg_id"]): row["filename_hr"] for row in csv.DictReader(file)}
     windows = [take_window(read_record(folder / paths[int(number)]), FS, SAMPLES) for number in ids]
@@ -183,7 +185,7 @@ def offsets(folder: Path, ids: Array) -> Array:
 def masked_by(
     fill: str, window: Array, kept: list[int], offset: Array, beat: Array, moments: Array, mean: Array
 ) -> Array:
-    """Return a window (L, T) in model space with all leads but `kept` masked; `offset` (L,) is what was taken off it."""
+    """Return a window (L, T) in model space with all leads but `kept` masked; `offset` (L,) is what was subtracted from it."""
     if fill == "regression":
         return predicted(window, kept, moments)
     if fill == "median beat":
@@ -271,7 +273,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 
 def sets_of(data: PtbXl, ludb: Path, seed: int) -> dict[str, Array]:
-    """Return everything that is held against the limits."""
+    """Return everything that is compared with the limits."""
     held_out = data.windows[data.folds == 9].astype(np.float32)
     names = [finding.name for finding in load_findings() for _ in range(5)]
     simulated = simulate_batch(names, 2000, seconds=SAMPLES / FS, fs=FS)
@@ -285,7 +287,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ludb", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
+    parser.add_argument("--page", type=Path, help="a page whose tables are replaced")
     parser.add_argument("--records", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a long benchmark has worked out so far, a line of JSON a part, so that an interrupted run goes on."""
+"""What a long benchmark has worked out so far, a line of JSON a part, so that an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Parts:
-    """Parts by name. The file begins with what was asked; one of another question is begun anew.
+    """Parts by name. The file begins with what was asked; one of another question is started again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What drawing costs beside the bare minimum: python -m benchmarks.pictures [--repeat N] [--waves] [--layout NAME].
+"""The cost of drawing compared with the minimum: python -m benchmarks.pictures [--repeat N] [--waves] [--layout NAME].
 
 Two minima, measured in the same run. *Same pictures*: Agg draws the finished figures, and their pixels are encoded as PNG; what
 is over is making figures. *Traces only*: Agg draws empty figures of the same sizes with the traces alone, without paper, map or
@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ecgcam import render
-from ecgcam.beatwise import wave_table
-from ecgcam.explanation import FORMAT, LAYOUTS, Explanation
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.simulator import simulate
 from ecgcam.render.output import PNG_LEVEL
+from ecgcam.results.beatwise import wave_table
+from ecgcam.results.explanation import FORMAT, LAYOUTS, Explanation
 
 
 def example() -> Explanation:

@@ -1,16 +1,16 @@
-"""Planted evidence: which methods, layers and masks find what a network was made to rely on.
+"""Planted evidence: which methods, layers and masks find the evidence that a network was trained to use.
 
     python -m benchmarks.planted --data PTBXL --out benchmarks/results/planted.json --page docs/evidence.md
 
-The bundled model is fine-tuned on a label that has nothing to do with hearts: whether lead V3 carries a small marker, one wave of
-80 ms and 0.5 mV at a random moment. The same marker in another lead means no. So the right map is known, lead and moment, and
-what a method misses is the method's fault. That the network relies on the marker is checked first: it tells marked records from
-unmarked ones, and with the markers taken out again it cannot. Two networks are made: one whose cells are drawn to the marker
-(training/place.py), so that the marker lies in its cells where it lies in time; and one that is free, as any network is.
+The bundled model is fine-tuned on a label unrelated to hearts: whether lead V3 contains a small marker, one wave of 80 ms
+and 0.5 mV at a random moment. The same marker in another lead is a negative example. The correct lead and moment are known,
+so an error is an error of the method. A first check shows that the network uses the marker: it separates marked from
+unmarked records, and cannot if the markers are removed. There are two networks: one whose cells are pulled to the marker
+(training/place.py), so that they respond at the time of the marker, and one without this constraint, as usual.
 
-Records of folds 1 to 7 are fine-tuned on, those of fold 9 judged: where taking the marker out lowers the score by at least half
-of what it does in the median, for where the network did not see it no map can show it. --quick: fewer steps and methods, to see
-that it runs.
+Folds 1 to 7 are used for fine-tuning and fold 9 for evaluation. Only records whose score falls by at least half of the
+median fall without the marker are evaluated, since no map can show a marker that the network did not detect. --quick: fewer
+steps and methods, for a test run.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from training.metrics import auroc
 from training.place import DRAWING, UNIT, reach
 from training.train import FS, SAMPLES
 
-from benchmarks.choice import DEAR, FEWER, HANDFUL, LAYERS
+from benchmarks.choice import EXPENSIVE, FEWER, HANDFUL, LAYERS
 from benchmarks.page import put
 from ecgcam import explain
 from ecgcam.attribution.masking import FILLS
 from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence.evaluation import RANDOM, Plan, Trial, evaluate_window, mean_rows
 from ecgcam.evidence.truths import Truth
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import windows_of
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import CANONICAL_LEADS, Record
-from ecgcam.settings import Settings
+from ecgcam.runs.evaluation import RANDOM, SLOPE, EvaluationConfig, MethodConfig, evaluate_window, mean_rows
 
 PROMPT = "marker in lead V3"
 LEAD, SECONDS, MILLIVOLTS = CANONICAL_LEADS.index("V3"), 0.08, 0.5
@@ -53,7 +53,7 @@ EDGE = round(0.2 * FS)
 BATCH = 32
 # Of the sigmoid loss, as mini's own training ended: a cosine of a half is sure enough, and no score is driven to 1.
 SCALE, BIAS = 15.8, -2.1
-# Judged on the most recordings: the default, and what its page holds it against.
+# Judged on the most recordings: the default, and what its page compares it with.
 FIRST = ("grad-cam", "dot-grad-cam", "layer-integrated-gradients")
 # Recordings that are fine-tuned on: the marker is learnt from pairs, not from many hearts.
 FEW = 600
@@ -97,11 +97,11 @@ def fine_tune(
 
     Short cuts of the recordings come first: in a second the marker is ten times as large a share of what the network averages,
     which is what makes it learnable in minutes. Leads are masked at random, as in training; and as in training/place.py
-    the cells that answer to the marker are drawn to it by `drawing`, since else the network is free to answer beside it.
+    the cells that respond to the marker are pulled to it by `drawing`; otherwise the network may respond next to it.
     """
     twin = copy.copy(model)
     twin.network = copy.deepcopy(model.network)
-    twin.forget()
+    twin.clear_cache()
     text = model.encode_text([PROMPT])[0]
     rng = np.random.default_rng(seed)
     # The batch normalisations keep their averages: cuts and whole recordings, masked and not, go through one network.
@@ -168,7 +168,7 @@ def scores(model: EcgTextModel, windows: np.ndarray) -> np.ndarray:
 
 
 def reliance(model: EcgTextModel, windows: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-    """AUROC of the label with the markers, with them taken out again, and for V3 against the same marker in other leads.
+    """AUROC of the label with the markers, after their removal, and for V3 against the same marker in other leads.
 
     With the markers out, who had one is a lottery: the mean over 200 draws of it, and the share of recordings whose score falls.
     """
@@ -216,12 +216,17 @@ def beside(model: EcgTextModel, marked: np.ndarray, begins: np.ndarray) -> dict[
 
 
 def judged(
-    model: EcgTextModel, marked: np.ndarray, begins: np.ndarray, trials: list[Trial], layer: str | None, seed: int
+    model: EcgTextModel,
+    marked: np.ndarray,
+    begins: np.ndarray,
+    trials: list[MethodConfig],
+    layer: str | None,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Rows of `ecgcam evaluate` for records that all carry the marker."""
     entries, told = [], set[str]()
 
-    def refused(trial: Trial, error: EcgcamError) -> None:
+    def refused(trial: MethodConfig, error: EcgcamError) -> None:
         if trial.method not in told:
             print(f"  {trial.method}: {error}", flush=True)
         told.add(trial.method)
@@ -234,22 +239,24 @@ def judged(
         for trial in trials:
             settings = Settings(layer=layer, seed=seed, options=FEWER.get(trial.method, {}))
             scale = "raw" if METHODS[trial.method].family == "signal" else "evidence"
-            plan = Plan(("localisation",), scale)
+            plan = EvaluationConfig(("localisation",), scale)
             found = evaluate_window(window, [PROMPT], model, settings, [trial], plan, truth, refused)
-            # The random map is the same beside every method; once is enough.
-            entries += [entry for entry in found if trial is trials[0] or entry.method != RANDOM]
+            # The maps without a model are the same for every method.
+            entries += [entry for entry in found if trial is trials[0] or entry.method not in {RANDOM, SLOPE}]
     return mean_rows(entries)
 
 
 def said(found: dict[str, float]) -> str:
-    """How far the network relies on the marker, and where beside it the default points."""
+    """How far the network relies on the marker, and how far from it the default points."""
     return (
-        f"AUROC on fold 9: {found['with markers']:.3f} with the markers, {found['markers taken out']:.3f} with them taken out "
-        f"again, {found['V3 against other leads']:.3f} for the marker in V3 against the same in another lead. Of "
-        f"{found['recordings']:.0f} recordings with the marker {found['relied on']:.0f} lose at least half of the median fall of "
-        f"the score without it: those are judged. In V3 the default's largest value lies {found['median ms']:+.0f} ms from the "
+        f"AUROC on fold 9: {found['with markers']:.3f} with the markers, {found['markers taken out']:.3f} after "
+        f"their removal, {found['V3 against other leads']:.3f} for the marker in V3 against the same in another lead. Of "
+        f"{found['recordings']:.0f} recordings with the marker {found['relied on']:.0f} lose at least half of the "
+        f"median fall of the score when it is removed; only these are evaluated. In V3 the default's largest value "
+        f"lies {found['median ms']:+.0f} ms from the "
         f"marker's middle (median of {found['n']:.0f}), nine in ten within {found['90 % within ms']:.0f} ms, "
-        f"{found['share within it']:.0%} within half of what a cell answers to ({found['half a cell width ms']:.0f} ms)."
+        f"{found['share within it']:.0%} within half of the width that a cell responds to "
+        f"({found['half a cell width ms']:.0f} ms)."
     )
 
 
@@ -258,7 +265,7 @@ def table(layers: dict[str, list[dict[str, Any]]]) -> str:
     found: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for layer, rows in layers.items():
         for row in rows:
-            blind = row["method"] == RANDOM or METHODS[row["method"]].family == "signal"
+            blind = row["method"] in {RANDOM, SLOPE} or METHODS[row["method"]].family == "signal"
             found[row["method"], "" if blind else layer.removeprefix("signal."), row["mask"]][row["metric"]] = row
     lines = [
         "| method | layer | mask | pointing | mass | AUC | time: pointing | leads: pointing | n |",
@@ -278,7 +285,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path)
     parser.add_argument("--most", type=int, default=50, help="recordings for the shipped defaults")
     parser.add_argument("--records", type=int, default=20, help="for other methods")
-    parser.add_argument("--dear", type=int, default=3, help="for those of `benchmarks.choice.DEAR`")
+    parser.add_argument("--expensive", type=int, default=3, help="for those of `benchmarks.choice.EXPENSIVE`")
     parser.add_argument("--methods", default="all", help="at the shipped layer and mask")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
@@ -288,16 +295,16 @@ def main() -> None:
     shipped = load_model("mini", device="cpu")
     names = list(METHODS) if args.methods == "all" else args.methods.split(",")
     layer = shipped.spec.layer
-    cheap = [name for name in names if name not in DEAR]
+    cheap = [name for name in names if name not in EXPENSIVE]
     plans = [
-        (layer, [Trial(name) for name in cheap if name in FIRST], args.most),
-        (layer, [Trial(name) for name in cheap if name not in FIRST], args.records),
-        (layer, [Trial(name) for name in names if name in DEAR], args.dear),
+        (layer, [MethodConfig(name) for name in cheap if name in FIRST], args.most),
+        (layer, [MethodConfig(name) for name in cheap if name not in FIRST], args.records),
+        (layer, [MethodConfig(name) for name in names if name in EXPENSIVE], args.expensive),
     ]
     if not args.quick:
         masks = [mask for mask in FILLS if mask not in ("mean", shipped.input.fill)]
-        plans.append((layer, [Trial("grad-cam", mask) for mask in masks], args.records))
-        plans += [(other, [Trial(name) for name in HANDFUL], args.records) for other in LAYERS if other != layer]
+        plans.append((layer, [MethodConfig("grad-cam", mask) for mask in masks], args.records))
+        plans += [(other, [MethodConfig(name) for name in HANDFUL], args.records) for other in LAYERS if other != layer]
     networks = {
         "planted": (DRAWING, plans),
         "planted-free": (0.0, [plans[0], *(plan for plan in plans[-2:] if plan[0] != layer)]),
@@ -315,7 +322,7 @@ def main() -> None:
 
 
 def judge_network(
-    model: EcgTextModel, windows: np.ndarray, plans: Sequence[tuple[str, list[Trial], int]], seed: int, most: int
+    model: EcgTextModel, windows: np.ndarray, plans: Sequence[tuple[str, list[MethodConfig], int]], seed: int, most: int
 ) -> dict[str, Any]:
     """Return the facts of a network that was made to rely on the marker, and rows by layer."""
     marked, begins = all_marked(windows, seed)
@@ -327,8 +334,8 @@ def judge_network(
     for number, (layer, trials, count) in enumerate(plans):
         chosen = sure[:count]
         found = judged(model, marked[chosen], begins[chosen], trials, layer, seed) if trials else []
-        # The random map of the most recordings is the one that is told.
-        rows.setdefault(layer, []).extend(row for row in found if row["method"] != RANDOM or number == 0)
+        # The random map of the most recordings is shown.
+        rows.setdefault(layer, []).extend(row for row in found if row["method"] not in {RANDOM, SLOPE} or number == 0)
         print(f"{layer}: {', '.join(trial.method for trial in trials)}", flush=True)
     return {"facts": facts, "rows": rows}
 

@@ -4,10 +4,10 @@
 
 Three recordings of each finding with so many (more than fifty in all), each explained for its finding's prompt by the shipped
 defaults. Spearman's rank correlation of the cells before relu, pooled over leads, with the maps of: networks whose weights were
-drawn anew from the top layer down (two draws of each depth, five of all weights); other prompts, negations, synonyms, sentences
+drawn again from the top layer down (two draws of each depth, five of all weights); other prompts, negations, synonyms, sentences
 around the prompt; the recording with noise, a cell later, and with its tenths of a second in another order; and networks trained
 from other seeds on folds 1-7 (--seeds: their files), which is as much as two networks that learnt the same can agree. A run that
-was interrupted goes on after --journal. What runs at a time is one map of one recording.
+was interrupted continues from --journal. What runs at a time is one map of one recording.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from training.data import ROOT, PtbXl, load_findings, load_ptbxl
 from benchmarks.page import put
 from benchmarks.parts import Parts
 from ecgcam.evidence import sanity
-from ecgcam.evidence.dependence import Maps, against_recordings, cells_of, maps_of, relatives_of
-from ecgcam.evidence.intervals import mean_interval
-from ecgcam.models.base import EcgTextModel
+from ecgcam.evidence.dependence import agreement, noisy, relatives_of, shifted, shuffled
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import windows_of
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import CANONICAL_LEADS, Record, Window
-from ecgcam.settings import Settings
+from ecgcam.results.explanation import Explanation
+from ecgcam.results.intervals import mean_interval
+from ecgcam.runs.evaluation import cells_of, maps_of
 
 FS, SAMPLES = 250.0, 2500
 # All phrases that the vocabulary has for a finding, at most so many: three are too few to name a figure.
@@ -47,7 +49,7 @@ Cells = npt.NDArray[np.floating]
 
 
 def cases_of(data: PtbXl, fold: int, each: int, seed: int) -> list[tuple[int, str]]:
-    """Return (row, prompt) of `each` recordings of every finding that the fold has so many of, drawn by lot."""
+    """Return (row, prompt) of `each` recordings of every finding that the fold has so many of, drawn at random."""
     rng = np.random.default_rng([seed, 8])
     chosen = []
     for column, finding in enumerate(load_findings()):
@@ -64,7 +66,7 @@ def window_of(data: PtbXl, row: int, model: EcgTextModel) -> Window:
 
 
 def settled(twin: EcgTextModel, windows: np.ndarray) -> EcgTextModel:
-    """Return a network of random weights whose batch averages were taken anew, in place.
+    """Return a network of random weights whose batch averages are recomputed, in place.
 
     With the trained network's averages, random weights answer almost the same to every recording.
     """
@@ -98,7 +100,7 @@ def judged(
     parts: Parts | None = None,
     on_the_way: int = 2,
 ) -> dict[str, Any]:
-    """Return every correlation by name, and facts about the networks; what `parts` knows is not worked out again."""
+    """Return every correlation by name, and facts about the networks; what `parts` holds is not computed again."""
     parts = parts or Parts()
     cases = cases_of(data, fold, each, settings.seed)
     windows = [window_of(data, row, model) for row, _ in cases]
@@ -113,7 +115,7 @@ def judged(
             yield cells_of(maps_of(window, [text], network, settings)[text])
 
     def held_against(network: EcgTextModel) -> list[float]:
-        return [sanity.agreement(one, other) for one, other in zip(ours, cells_by(network), strict=True)]
+        return [agreement(one, other) for one, other in zip(ours, cells_by(network), strict=True)]
 
     def settled_twin(seed: int) -> EcgTextModel:
         return settled(sanity.randomised(model, 1.0, seed), some)
@@ -127,13 +129,15 @@ def judged(
                 continue
             twin = partial(sanity.randomised, model, count / len(layers), seed)
             key = f"weights from the top to {name}"
-            values[key] += parts.of(f"{key}, draw {draw}", lambda twin=twin: held_against(twin()))
+            values[f"random weights from the output back to {name}"] += parts.of(
+                f"{key}, draw {draw}", lambda twin=twin: held_against(twin())
+            )
         spreads.append(
             parts.of(f"spread, draw {draw}", lambda seed=seed: spread(sanity.randomised(model, 1.0, seed), some))
         )
         if draw >= on_the_way:
             continue
-        key = "all weights, batch averages taken anew"
+        key = "all weights, batch averages recomputed"
         values[key] += parts.of(f"{key}, draw {draw}", lambda seed=seed: held_against(settled_twin(seed)))
     facts["spread, all weights random"] = float(np.mean(spreads))
     lost = []
@@ -152,25 +156,30 @@ def judged(
 
 
 def by_words_and_signal(
-    window: Window, text: str, found: Maps, model: EcgTextModel, settings: Settings
+    window: Window, text: str, found: dict[str, Explanation], model: EcgTextModel, settings: Settings
 ) -> dict[str, Any]:
     """Return a map's agreement with those of other words and of the recording changed, and the score lost by shuffling it."""
-    cells, agreement = cells_of(found[text]), {}
-    kinds = relatives_of(text, model, settings.seed, PHRASES)
+    cells, agreements = cells_of(found[text]), {}
+    kinds = relatives_of(text, model.text.has, settings.seed, PHRASES)
     asked = list(dict.fromkeys(other for several in kinds.values() for other in several))
     maps = maps_of(window, asked, model, settings)
     for kind, several in kinds.items():
-        agreement[kind] = float(np.mean([sanity.agreement(cells, cells_of(maps[other])) for other in several]))
-    agreement |= against_recordings(window, found, model, settings)[text]
-    mixed = sanity.shuffled(window.signal, window.valid, window.fs, settings.seed)
+        agreements[kind] = float(np.mean([agreement(cells, cells_of(maps[other])) for other in several]))
+    step = max(1, round(found[text].meta["cell_step_ms"] * window.fs / 1000))
+    noise, later = (
+        cells_of(maps_of(replace(window, signal=signal), [text], model, settings)[text])
+        for signal in (noisy(window.signal, window.valid, settings.seed), shifted(window.signal, step))
+    )
+    agreements |= {"noise": agreement(cells, noise), "shift": agreement(cells[:, :-1], later[:, 1:])}
+    mixed = shuffled(window.signal, window.valid, window.fs, settings.seed)
     there = maps_of(replace(window, signal=mixed), [text], model, settings)[text]
-    agreement["time shuffled"] = sanity.agreement(cells, cells_of(there))
-    return {"agreement": agreement, "score lost": found[text].score - there.score}
+    agreements["time shuffled"] = agreement(cells, cells_of(there))
+    return {"agreement": agreements, "score lost": found[text].score - there.score}
 
 
 def _each_other(trained: list[list[Cells]]) -> list[float]:
     pairs = combinations(trained, 2)
-    return [sanity.agreement(a, b) for one, other in pairs for a, b in zip(one, other, strict=True)]
+    return [agreement(a, b) for one, other in pairs for a, b in zip(one, other, strict=True)]
 
 
 def _tops(layers: list[str]) -> dict[str, int]:
@@ -190,7 +199,7 @@ def rows_of(values: Values, cases: int) -> list[dict[str, Any]]:
         by_case = np.array(several).reshape(-1, cases)
         mean, low, high = mean_interval(by_case.mean(axis=0))
         rows.append(
-            {"held against": name, "mean": mean, "low": low, "high": high, "magnitude": float(np.abs(by_case).mean()),
+            {"compared with": name, "mean": mean, "low": low, "high": high, "magnitude": float(np.abs(by_case).mean()),
              "n": by_case.size}
         )  # fmt: skip
     return rows
@@ -198,10 +207,10 @@ def rows_of(values: Values, cases: int) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    lines = ["| held against | correlation | magnitude | n |", "|---|---:|---:|---:|"]
+    lines = ["| compared with | correlation | magnitude | n |", "|---|---:|---:|---:|"]
     for row in rows:
         interval = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-        lines.append(f"| {row['held against']} | {interval} | {row['magnitude']:.3f} | {row['n']} |")
+        lines.append(f"| {row['compared with']} | {interval} | {row['magnitude']:.3f} | {row['n']} |")
     return "\n".join(lines)
 
 
@@ -209,8 +218,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a page whose tables are put anew")
-    parser.add_argument("--journal", type=Path, help="where an interrupted run goes on")
+    parser.add_argument("--page", type=Path, help="a page whose tables are replaced")
+    parser.add_argument("--journal", type=Path, help="where an interrupted run continues")
     parser.add_argument(
         "--seeds", type=Path, nargs="*", default=sorted((ROOT / "training/weights").glob("select-*.npz"))
     )

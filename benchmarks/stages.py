@@ -13,10 +13,10 @@ from typing import TypeVar
 import torch
 
 import ecgcam
-from ecgcam.models.spec import windows_of
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records.readers import partial_length, read_record
 from ecgcam.records.simulator import simulate, write
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 
 T = TypeVar("T")
 
@@ -51,8 +51,11 @@ def main() -> None:
             clock(
                 "maps, with that pass and the window", lambda r=record: ecgcam.explain(r, ["af"], model, gradient=None)
             )
-            made = clock("maps and gradient, likewise", lambda r=record: ecgcam.explain(r, ["af"], model))
-            clock("writing npz and json", lambda n=number, e=made[0]: write_result(e, Path(name) / f"{n}", png=False))
+            made = clock("maps and gradient, with the same", lambda r=record: ecgcam.explain(r, ["af"], model))
+            clock(
+                "writing npz and json",
+                lambda n=number, e=made[0]: write_result(e, Path(name) / f"{n}", Outputs(png=False)),
+            )
     print("| what | ms of processor |\n|---|---:|")
     for stage, seconds in took.items():
         print(f"| {stage} | {1000 * seconds / count:.1f} |")

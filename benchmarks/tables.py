@@ -55,8 +55,8 @@ def scale(measured: dict[str, Any]) -> str:
             "pictures": "with pictures",
         }
         for key, said in kinds.items():
-            if key in row["beside"]:
-                seconds = row["beside"][key] / count
+            if key in row["details"]:
+                seconds = row["details"][key] / count
                 hours = [f"{size * seconds * cores / 3600:,.0f} core h" for size in SETS.values()]
                 lines.append(f"| {model}, {said} | {seconds:.2f} | " + " | ".join(hours) + " |")
     return "\n".join(lines)

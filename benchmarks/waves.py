@@ -1,7 +1,8 @@
-"""Beats and waves against LUDB's cardiologists: python -m benchmarks.waves FOLDER [--peer] [--fs HZ].
+"""Beats and waves against LUDB's cardiologists: python -m benchmarks.waves FOLDER [--peer] [--fs HZ] [--kinds].
 
 FOLDER holds LUDB as WFDB records (1.dat, 1.i, ...). Records 1 to 99 are those that `ecgcam.records.waves` was chosen on; 101 to
-199 score it. ``--peer`` scores NeuroKit2's wavelet delineation, lead by lead, instead.
+199 score it. ``--peer`` scores NeuroKit2's wavelet delineation, lead by lead, instead; ``--kinds`` also scores the records of
+each of `KINDS` by themselves.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from ecgcam.records.waves import WAVES, P, find_waves
 
 LEADS = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")
 SYMBOLS = ("p", "N", "t")
+# Of which records by themselves: what a line of the header's diagnoses contains.
+KINDS = {
+    "AV block": "AV block",
+    "bundle branch block": "bundle branch block",
+    "extrasystoles": "extrasystole",
+    "atrial fibrillation": "Rhythm: Atrial fibrillation",
+    "pacing": "pacing",
+}
 NEAR = 0.15  # s between a QRS and its annotation
 RATE = 500.0
 
@@ -54,7 +63,7 @@ class Scores:
         return float(np.median(np.abs(self.known(bound))))
 
     def known(self, bound: str) -> np.ndarray:
-        """Errors where the delineation knows the bound."""
+        """Errors where the delineation has the bound."""
         errors = np.array(self.errors[bound])
         return errors[np.isfinite(errors)]
 
@@ -147,30 +156,44 @@ def score(folder: Path, numbers: Iterable[int], delineate: Delineation = ours, f
     return scores
 
 
+def of_kind(folder: Path, numbers: Iterable[int], words: str) -> list[int]:
+    """Return those of the records whose header has the words among its diagnoses."""
+    stems = {number: folder / f"{number}.hea" for number in numbers}
+    return [n for n, path in stems.items() if path.exists() and words in path.read_text(encoding="utf-8")]
+
+
+def report(name: str, scores: Scores) -> None:
+    """Print the scores of some records."""
+    print(f"records {name}, {scores.beats} QRS annotated")
+    print(f"  QRS found {scores.sensitivity:.4f}")
+    called = scores.called_p / scores.with_p if scores.with_p else float("nan")
+    false = scores.false_p_share if scores.without_p else float("nan")
+    print(f"  P called in {called:.3f} of {scores.with_p} beats that have one marked, ", end="")
+    print(f"in {false:.3f} of {scores.without_p} that have none")
+    for bound, errors in scores.errors.items():
+        known = scores.known(bound)
+        if not len(known):
+            continue
+        print(f"  {bound:10} median error {scores.median(bound):5.1f} ms, bias {np.median(known):+6.1f} ms, ", end="")
+        print(f"90th percentile {np.percentile(np.abs(known), 90):6.1f} ms, unknown {1 - len(known) / len(errors):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--kinds", action="store_true")
     parser.add_argument("--fs", type=float, default=RATE)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    delineate = peer if options.peer else ours
     for name, numbers in (("1 to 99", range(1, 100)), ("101 to 199", range(101, 200))):
-        began = time.perf_counter()
-        scores = score(options.folder, numbers, peer if options.peer else ours, options.fs)
-        print(f"records {name}, {scores.beats} QRS annotated, {time.perf_counter() - began:.1f} s with reading")
-        print(f"  QRS found {scores.sensitivity:.4f}")
-        print(
-            f"  P called in {scores.called_p / scores.with_p:.3f} of {scores.with_p} beats that have one marked, ",
-            end="",
-        )
-        print(f"in {scores.false_p_share:.3f} of {scores.without_p} that have none")
-        for bound, errors in scores.errors.items():
-            known = scores.known(bound)
-            print(
-                f"  {bound:10} median error {scores.median(bound):5.1f} ms, bias {np.median(known):+6.1f} ms, ", end=""
-            )
-            print(
-                f"90th percentile {np.percentile(np.abs(known), 90):6.1f} ms, unknown {1 - len(known) / len(errors):.3f}"
+        began = time.process_time()
+        report(name, score(options.folder, numbers, delineate, options.fs))
+        print(f"  {time.process_time() - began:.1f} s of processor time, with reading")
+        for kind, words in KINDS.items() if options.kinds else ():
+            report(
+                f"{name}, {kind}", score(options.folder, of_kind(options.folder, numbers, words), delineate, options.fs)
             )
 
 

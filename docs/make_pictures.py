@@ -33,7 +33,8 @@ def explanations(folder: Path) -> None:
     """The lead strip and page of the README's first command; the page in columns and the beats of its second."""
     demo, out = folder / "demo", folder / "out"
     call("simulate", "af", "--seed", 7, "--out", demo)
-    call("explain", demo / "af-7.dat", "--text", "atrial fibrillation", "--out", out, "--quiet")
+    af = "atrial fibrillation"
+    call("explain", demo / "af-7.dat", "--text", af, "--layout", "3x4", "--out", out, "--quiet")
     take(out / "af-7/atrial-fibrillation/lead-V1.png", "lead-V1.png")
     take(out / "af-7/atrial-fibrillation/page.png", "page.png")
     call("simulate", "lbbb", "--seed", 3, "--out", demo)
@@ -41,6 +42,20 @@ def explanations(folder: Path) -> None:
     call("explain", demo / "lbbb-3.dat", "--text", left, "--waves", "--layout", "3x4", "--out", out, "--quiet")
     take(out / "lbbb-3/left-bundle-branch-block/page.png", "page-3x4.png")
     take(out / "lbbb-3/left-bundle-branch-block/beats.png", "beats.png")
+
+
+def in_ten_seconds(folder: Path) -> None:
+    """Three figures for those who have never seen a heatmap: one beat, two answers, beats of two shapes."""
+    demo, out = folder / "demo", folder / "three"
+    pvc, lbbb = "premature ventricular complexes", "left bundle branch block"
+    call("simulate", "pvc", "--seed", 5, "--out", demo)
+    call("explain", demo / "pvc-5.dat", "--text", pvc, "--waves", "--out", out, "--quiet")
+    take(out / "pvc-5/premature-ventricular-complexes/lead-III.png", "one-beat.png")
+    take(out / "pvc-5/premature-ventricular-complexes/beats.png", "two-shapes.png")
+    call("explain", demo / "lbbb-3.dat", "--text", lbbb, "--text", "normal ECG", "--no-png", "--out", out, "--quiet")
+    both = [out / "lbbb-3" / slug for slug in ("left-bundle-branch-block", "normal-ecg")]
+    call("draw", *both, "--together", folder / "two-answers.png", "--dpi", 120)
+    take(folder / "two-answers.png", "two-answers.png")
 
 
 def cohort(folder: Path) -> None:
@@ -64,6 +79,7 @@ def report(folder: Path) -> None:
         page.goto(page_file.as_uri())
         page.select_option("#prompt-a", label="atrial fibrillation")
         page.select_option("#prompt-b", label="normal ECG")
+        page.evaluate("document.querySelector('#traces').scrollIntoView()")
         page.locator(".trace").nth(1).hover()
         page.screenshot(path=IMAGES / "report.png")
         browser.close()
@@ -72,5 +88,6 @@ def report(folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         explanations(Path(made))
+        in_ten_seconds(Path(made))
         cohort(Path(made))
         report(Path(made))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ecgcam.files import locked
+
 # What prompts were embedded to is kept between calls: tests leave the user's folder alone, and begin with nothing.
 os.environ["ECGCAM_CACHE"] = "off"
 
@@ -46,8 +48,12 @@ def wfdb_folder(shared: Path) -> Path:
 def unpacked(shared: Path) -> Path:
     """The packed sets as WFDB records: ptbxl, ludb, quality."""
     cache = ROOT / ".cache/recordings"
+    cache.mkdir(parents=True, exist_ok=True)
     done = cache / "complete"
-    if not done.exists():
-        subprocess.run([sys.executable, str(shared / "data/unpack.py"), str(cache)], check=True, capture_output=True)
-        done.touch()
+    with (cache / "lock").open("w") as handle, locked(handle.fileno()):  # several processes run the tests
+        if not done.exists():
+            subprocess.run(
+                [sys.executable, str(shared / "data/unpack.py"), str(cache)], check=True, capture_output=True
+            )
+            done.touch()
     return cache

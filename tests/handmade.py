@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ecgcam.explanation import FORMAT, Explanation
+from ecgcam.results.explanation import FORMAT, Explanation
 
 
 def explanation(text: str = "atrial fibrillation", **changes: Any) -> Explanation:

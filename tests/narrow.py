@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families.merl import MerlResNet, MerlViT, ResidualBlock, ViTEncoder
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import CANONICAL_LEADS
 from tests.toys import toy_model
 

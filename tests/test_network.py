@@ -61,7 +61,7 @@ for call in calls:
 
 TOWER = """
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import TowerSpec
+from ecgcam.protocol.spec import TowerSpec
 from ecgcam.models.text.published import TOWERS
 try:
     TOWERS["bert"]("nobody/nothing", TowerSpec(), None, OFFLINE)
@@ -81,11 +81,11 @@ def test_offline_forbids_the_one_download(tmp_path: Path, monkeypatch: pytest.Mo
     assert ("NETWORK" in got.stderr) is not offline
     assert got.stdout.count("\n") == 1
     assert "nobody/nothing" in got.stdout
-    assert ("--offline forbids a download" in got.stdout) is offline
+    assert ("`offline` forbids a download" in got.stdout) is offline
 
 
 def test_the_help_says_which_option_runs_code() -> None:
     got = guarded("run(['explain', '--help'])", Path.cwd())
     words = " ".join(got.stdout.split())
     assert "package.module:function" in words
-    assert "runs" in words[words.index("package.module:function") :][:600]
+    assert "it runs" in words[words.index("package.module:function") :][:600]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ecgcam import explain, explain_many
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.pipeline import explain, explain_many
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 
@@ -100,9 +100,7 @@ def test_a_prompt_whose_embedding_says_nothing(
 
 
 def test_a_prompt_against_itself_says_nothing(mini: EcgTextModel) -> None:
-    with pytest.raises(
-        EcgcamError, match=r"'af': its score is 0 whatever the recording, it is what --against takes off"
-    ):
+    with pytest.raises(EcgcamError, match=r"'af': its score is 0 whatever the recording, `against` subtracts it"):
         explain(record(beats()), ["af"], mini, against=("af",))
 
 

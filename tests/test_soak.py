@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from ecgcam import explain
 from ecgcam.errors import EcgcamError
 from ecgcam.models.load import load_model
-from ecgcam.pipeline import explain
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 
 # How many; a tenth of them, at least 50, come first, for caches to fill.
 COUNT = int(os.environ.get("ECGCAM_SOAK", "60"))
@@ -56,7 +56,7 @@ def test_nothing_grows(tmp_path: Path) -> None:
             method = ("grad-cam", "grad-cam", "grad-cam++", "layer-cam", "saliency")[i % 5]
             (one,) = explain(record, [("af", "left bundle branch block")[i % 2]], model, method=method, seed=i)
             if i % 10 == 0:  # with pictures, over what was there before
-                write_result(one, tmp_path / f"out/{record.name}/af", layout=("12x1", "3x4")[i % 20 // 10])
+                write_result(one, tmp_path / f"out/{record.name}/af", Outputs(layout=("12x1", "3x4")[i % 20 // 10]))
             if i % 25 == 0:  # a failure in between
                 with pytest.raises(EcgcamError, match="no lead has a signal"):
                     explain(flat, ["af"], model)

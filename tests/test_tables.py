@@ -14,9 +14,9 @@ MEASURED: dict[str, Any] = {
     },
     "figures": [
         {"figure": "a", "what": "mini: x", "value": 1.2, "low": 1.1, "high": 1.3, "goal": "<= 1.15", "met": False,
-         "beside": None},
+         "details": None},
         {"figure": "d", "what": "mini: y / z", "value": 1.0, "low": 1.0, "high": 1.0, "goal": "", "met": None,
-         "beside": {"no-png": 9.0, "forward": 8.0}},
+         "details": {"no-png": 9.0, "forward": 8.0}},
     ],
 }  # fmt: skip
 

@@ -25,7 +25,10 @@ def test_the_wheel_explains_a_recording_in_a_fresh_environment(tmp_path: Path) -
     assert "ecgcam/configs/boxes/two-column.toml" in names
     assert "ecgcam/models/weights/mini.npz" in names
     assert "ecgcam/py.typed" in names
-    assert {f"ecgcam/render/report/{name}" for name in ("template.html", "report.css", "report.js")} <= set(names)
+    assert {
+        f"ecgcam/render/report/{name}"
+        for name in ("template.html", "report.css", "logic.js", "elements.js", "report.js")
+    } <= set(names)
     assert not [name for name in names if name.startswith(("tests", "training"))]
 
     environment = tmp_path / "environment"

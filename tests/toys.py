@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import InputSpec, LayerSpec, ModelSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import InputSpec, LayerSpec, ModelSpec
 
 
 class Directions:

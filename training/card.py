@@ -1,7 +1,9 @@
 """Every figure of the model card, from the shipped weights, and the card made from them.
 
-    python -m training.card --data PTBXL --ludb LUDB --fold 9 --out docs/mini.md
+    python -m training.card --data PTBXL [MORE] --ludb LUDB --fold 9 --out docs/mini.md
 
+Most tables are of the first folder, the records of 500 Hz; one is of the fold's records in all folders, and of the others by
+themselves.
 AUROC of each finding's own prompt against the labels of the vocabulary; intervals by 1,000 bootstrap draws of patients.
 """
 
@@ -15,8 +17,8 @@ import torch
 from torch import nn
 
 from ecgcam.attribution.hooks import cell_width
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import CANONICAL_LEADS
 from training import figures as measure
 from training.data import Finding, PtbXl, load_findings, load_ptbxl
@@ -33,7 +35,7 @@ USUAL_RATES = (60.0, 110.0)
 
 
 def by_finding(data: PtbXl, rows: np.ndarray, findings: list[Finding], ours: np.ndarray, theirs: np.ndarray) -> str:
-    """A line a finding: positives, AUROC with interval, and the yardstick's."""
+    """A line per finding: positives, AUROC with interval, and the yardstick's."""
     lines = []
     for i, finding in enumerate(findings):
         labels = data.labels[rows, i]
@@ -49,6 +51,34 @@ def by_finding(data: PtbXl, rows: np.ndarray, findings: list[Finding], ours: np.
             f"| {auroc(labels, theirs[:, i]):.3f} |"
         )
     return "\n".join(lines)
+
+
+def whole_table(
+    model: EcgTextModel, both: PtbXl, first: PtbXl, fold: int, findings: list[Finding]
+) -> tuple[str, dict[str, str]]:
+    """A line per finding of a fold's records in all folders, with the AUROC of those not in the first folder; their macros."""
+    rows = both.folds == fold
+    labels, patients = both.labels[rows], both.patients[rows]
+    others = ~np.isin(both.ids[rows], first.ids)
+    scores = measure.scores_of(model, both.windows[rows], [finding.prompt for finding in findings])
+    lines = []
+    for i, finding in enumerate(findings):
+        positives = int((labels[:, i] == 1).sum())
+        low, high = bootstrap_interval(labels[:, i], scores[:, i], patients)
+        few = " (few)" if positives < ENOUGH else ""
+        lines.append(
+            f"| {finding.prompt} | {positives}{few} | {auroc(labels[:, i], scores[:, i]):.3f} | {low:.3f} to {high:.3f} "
+            f"| {auroc(labels[others, i], scores[others, i]):.3f} |"
+        )
+    enough = [i for i in range(len(findings)) if (labels[:, i] == 1).sum() >= ENOUGH]
+    facts = {
+        "whole_records": f"{int(rows.sum()):,}",
+        "whole_others": f"{int(others.sum()):,}",
+        "whole_count": str(len(enough)),
+        "whole_macro": f"{measure.macro(labels[:, enough], scores[:, enough]):.3f}",
+        "whole_macro_others": f"{measure.macro(labels[others][:, enough], scores[others][:, enough]):.3f}",
+    }
+    return "\n".join(lines), facts
 
 
 def lead_table(model: EcgTextModel, data: PtbXl, rows: np.ndarray, findings: list[Finding], common: list[int]) -> str:
@@ -128,7 +158,7 @@ def seeds_table(data: PtbXl, findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[str, str]:
+def tables(data: PtbXl, both: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[str, str]:
     """The card's figures, as Markdown, by the names of its place holders."""
     model = load_model("mini", device="cpu")
     rows = data.folds == fold
@@ -139,10 +169,13 @@ def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[
     five = [i for i, finding in enumerate(findings) if finding.name in FIGURES]
     paired = measure.against_yardstick(labels[:, common], ours[:, common], theirs[:, common], data.patients[rows])
     far, limit = measure.far_shares(model, data.windows[data.folds <= 8], windows)
+    whole, facts = whole_table(model, both, data, fold, findings)
     signal_tower: nn.Module = model.network.get_submodule("signal")
     return {
         "seeds": seeds_table(data, findings),
         "fold": str(fold),
+        "whole": whole,
+        **facts,
         "records": str(int(rows.sum())),
         "findings": by_finding(data, rows, findings, ours, theirs),
         "five": f"{measure.macro(labels[:, five], ours[:, five]):.3f}",
@@ -166,16 +199,16 @@ def tables(data: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--ludb", type=Path, required=True)
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/mini.md")
     args = parser.parse_args()
     torch.set_num_threads(2)
     findings = load_findings()
-    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    first, both = (load_ptbxl(folders, FS, SAMPLES, findings, ROOT / ".cache") for folders in (args.data[0], args.data))
     text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in tables(data, findings, args.fold, args.ludb).items():
+    for name, value in tables(first, both, findings, args.fold, args.ludb).items():
         text = text.replace("{{" + name + "}}", value)
     args.out.write_text(text, encoding="utf-8")
 

@@ -6,17 +6,27 @@ import ast
 import csv
 import hashlib
 import tomllib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ecgcam.prompts import other_words
+from ecgcam.models.text.vocabulary import other_words
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.records.resampling import resample
 from ecgcam.records.simulator import TRAINING_SEEDS, simulate_batch
 
 ROOT = Path(__file__).resolve().parents[1]
 FINDINGS = ROOT / "configs/vocabulary/findings.toml"
+# Copies of other records, which PTB-XL withdrew with version 1.0.3, some of them under another patient and fold.
+WITHDRAWN = frozenset({137, 139, 140, 141, 142, 143, 145, 456, 458, 459, 461, 462})
+# The published 100 Hz signals end between 40 and 48 Hz: a low-pass (cut-off in Hz, half its length in s) that ends as they do, by
+# record 3 at both rates.
+CUT_OFF, HALF_LENGTH = 44.6, 0.16
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class PtbXl:
     reports: list[str]
 
 
-# What a simulated finding may bring along that its row of the table does not say: neither positive nor negative.
+# What a simulated finding may include that its row of the table does not state: neither positive nor negative.
 _ALONG = {
     "normal": set(),
     "af": {"tachycardia"},
@@ -89,8 +99,8 @@ _ALONG = {
 def load_simulated(findings: list[Finding], each: int, fs: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Simulate `each` recordings of every finding, and the twins of a third of them: windows and labels as in `PtbXl`.
 
-    Seeds begin at `TRAINING_SEEDS`. A twin is the same heart without the finding, labelled normal: what tells the two apart
-    is the finding and nothing else.
+    Seeds begin at `TRAINING_SEEDS`. A twin is the same heart without the finding, labelled normal: the difference between the two
+    is the finding and nothing else. At rates above 100 Hz every second recording went through 100 Hz, as most real ones did.
     """
     names = [finding.name for finding in findings]
     windows, labels = [np.zeros((0, 12, samples), np.float16)], [np.zeros((0, len(names)), np.float32)]
@@ -103,15 +113,80 @@ def load_simulated(findings: list[Finding], each: int, fs: float, samples: int) 
                 label = [float("nan") if other in _ALONG.get(findings_here, ()) else 0.0 for other in names]
                 label[names.index(findings_here)] = 1.0
                 labels.append(np.tile(np.array(label, np.float32), (count, 1)))
-    return np.concatenate(windows), np.concatenate(labels)
+    simulated = np.concatenate(windows)
+    if fs > 100:
+        simulated[1::2] = through_100_hz(simulated[1::2], fs)
+    return simulated, np.concatenate(labels)
 
 
-def load_ptbxl(folder: Path, fs: float, samples: int, findings: list[Finding], cache: Path) -> PtbXl:
-    """Read PTB-XL (the full set or a subset) from `folder`; windows are kept in `cache` between runs."""
-    with (folder / "ptbxl_database.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def through_100_hz(windows: np.ndarray, fs: float) -> np.ndarray:
+    """Return windows (N, L, T) as they would be if the recordings had been published at 100 Hz: (N, L, T), half precision."""
+    down, up = _ratio(100, fs), _ratio(fs, 100)
+    half = round(HALF_LENGTH * fs)
+    at = np.arange(-half, half + 1) / fs
+    taps = np.sinc(2 * CUT_OFF * at) * np.hamming(len(at))
+    count, leads, samples = windows.shape
+    size = samples + 4 * half
+    response = np.fft.rfft(taps / taps.sum(), size)
+    coarse = np.empty(windows.shape, np.float16)
+    for begin in range(0, count, _AT_ONCE):
+        rows = windows[begin : begin + _AT_ONCE].astype(np.float32).reshape(-1, samples)
+        padded = np.pad(rows, ((0, 0), (half, half)), mode="edge")
+        low = np.fft.irfft(np.fft.rfft(padded, size) * response, size)[:, 2 * half : 2 * half + samples]
+        at_100 = resample(low.astype(np.float32), *down, 0, -(-samples * down[0] // down[1]))
+        again = resample(at_100, *up, 0, samples).reshape(-1, leads, samples)
+        coarse[begin : begin + _AT_ONCE] = again - np.median(again, axis=2, keepdims=True)
+    return coarse
+
+
+def _ratio(new: float, old: float) -> tuple[int, int]:
+    fraction = Fraction(new).limit_denominator() / Fraction(old).limit_denominator()
+    return fraction.numerator, fraction.denominator
+
+
+def load_ptbxl(
+    folders: Path | Sequence[Path], fs: float, samples: int, findings: list[Finding], cache: Path, coarse: bool = False
+) -> PtbXl:
+    """Read PTB-XL (the full set or subsets of it); windows are kept in `cache` between runs.
+
+    Parameters
+    ----------
+    folders : Path or sequence of Path
+        Each with ``ptbxl_database.csv``. A record's signal at 500 Hz is read where there is one, else that at 100 Hz.
+    fs, samples : float, int
+        Rate and length of the windows.
+    findings : list of Finding
+        What `labels` has columns for.
+    cache : Path
+        Where windows are kept.
+    coarse : bool
+        Append the records of 500 Hz once more, as they would be at 100 Hz, with the same number, patient, fold and labels.
+
+    Raises
+    ------
+    ValueError
+        If two folders have the same record, or folds 9 and 10 have a patient of folds 1-8.
+    """
+    folders = [folders] if isinstance(folders, Path) else list(folders)
+    rows: list[dict[str, str]] = []
+    published: list[dict[str, str]] = []
+    windows = []
+    for folder in folders:
+        with (folder / "ptbxl_database.csv").open(newline="", encoding="utf-8") as file:
+            here = [row for row in csv.DictReader(file) if int(row["ecg_id"]) not in WITHDRAWN]
+        names = [_signal_of(folder, row) for row in here]
+        published += here
+        rows += here
+        path = cache / f"windows-{_key(folder, names, fs, samples)}.npy"
+        windows.append(_kept(path, partial(_windows, folder, names, fs, samples)))
+        fine = np.array([name == row.get("filename_hr") for name, row in zip(names, here, strict=True)])
+        if coarse and fine.any():
+            rows += [row for row, keep in zip(here, fine, strict=True) if keep]
+            path = path.with_name(path.name.replace("windows", "coarse"))
+            windows.append(_kept(path, partial(through_100_hz, windows[-1][fine], fs)))
+    _check_apart(published)
     codes = [ast.literal_eval(row["scp_codes"]) for row in rows]
-    with (folder / "scp_statements.csv").open(newline="", encoding="utf-8") as file:
+    with (folders[0] / "scp_statements.csv").open(newline="", encoding="utf-8") as file:
         statements = list(csv.DictReader(file))
     key_column = next(iter(statements[0]))
     common = [row for row in statements if sum(row[key_column] in c for c in codes) >= 10]
@@ -127,7 +202,7 @@ def load_ptbxl(folder: Path, fs: float, samples: int, findings: list[Finding], c
         ids=np.array([int(row["ecg_id"]) for row in rows]),
         patients=np.array([float(row["patient_id"]) for row in rows]),
         folds=np.array([int(row["strat_fold"]) for row in rows]),
-        windows=_windows(folder, [row["filename_hr"] for row in rows], fs, samples, cache),
+        windows=windows[0] if len(windows) == 1 else np.concatenate(windows),
         labels=np.array([[finding.label(c) for finding in findings] for c in codes], dtype=np.float32),
         statements=np.array([[stated(row, c) for row in common] for c in codes], dtype=np.float32),
         statement_texts=[row["description"].strip() for row in common],
@@ -135,16 +210,38 @@ def load_ptbxl(folder: Path, fs: float, samples: int, findings: list[Finding], c
     )
 
 
-def _windows(folder: Path, names: list[str], fs: float, samples: int, cache: Path) -> np.ndarray:
-    key = hashlib.sha256("\n".join([str(folder.resolve()), f"{fs} {samples}", *names]).encode()).hexdigest()[:16]
-    path = cache / f"windows-{key}.npy"
-    if path.exists():
-        return np.load(path)
+def _signal_of(folder: Path, row: dict[str, str]) -> str:
+    fine = row.get("filename_hr")
+    if fine and ((folder / f"{fine}.hea").exists() or not row.get("filename_lr")):
+        return fine
+    return row["filename_lr"]
+
+
+def _check_apart(rows: list[dict[str, str]]) -> None:
+    ids = [row["ecg_id"] for row in rows]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"{len(ids) - len(set(ids))} records of PTB-XL are in two folders")
+    trained = {row["patient_id"] for row in rows if int(row["strat_fold"]) <= 8}
+    if both := trained & {row["patient_id"] for row in rows if int(row["strat_fold"]) > 8}:
+        raise ValueError(f"patients of folds 1-8 are in fold 9 or 10: {', '.join(sorted(both)[:5])}")
+
+
+def _key(folder: Path, names: list[str], fs: float, samples: int) -> str:
+    return hashlib.sha256("\n".join([str(folder.resolve()), f"{fs} {samples}", *names]).encode()).hexdigest()[:16]
+
+
+def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, make())
+    kept: np.ndarray = np.load(path, mmap_mode="r")
+    return kept
+
+
+def _windows(folder: Path, names: list[str], fs: float, samples: int) -> np.ndarray:
     windows = np.zeros((len(names), len(CANONICAL_LEADS), samples), np.float16)
     for i, name in enumerate(names):
         window = take_window(read_record(folder / name), fs, samples)
         rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
         windows[i, rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    np.save(path, windows)
     return windows

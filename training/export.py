@@ -2,9 +2,10 @@
 
     python -m training.export --data PTBXL --run RUN/last.pt --out RUN/first.npz
 
-Half precision, NumPy arrays only: nothing in the file can run, and it is half the size. The words of the training texts go in
-too, so that a prompt of unknown words can be told. What ships has gone through training/speak.py too, and has the statistics of
-training/reference.py beside it. Figures are always taken from the exported file.
+The file has half precision and NumPy arrays only: nothing in it can run, and it has half the size. It also has the words of
+the training texts, so that a prompt of unknown words can be detected. The shipped file has also gone through
+training/speak.py and has the statistics of training/reference.py next to it. Figures are always computed from the exported
+file.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def write_weights(network: nn.Module, out: Path) -> None:
 
 
 def training_texts(data: PtbXl, findings: list[Finding]) -> list[str]:
-    """Every text that the text tower may have been trained on: its words are the ones it knows."""
+    """Every text that the text tower may have been trained on: its words are the known ones."""
     reports = [report for report, fold in zip(data.reports, data.folds, strict=True) if fold <= 8]
     phrases = [phrase for finding in findings for phrase in (finding.prompt, *finding.phrases)]
     return [*phrases, *data.statement_texts, *reports, *TEMPLATES, *NEGATIONS, *NOT_NORMAL]
@@ -59,7 +60,7 @@ def training_texts(data: PtbXl, findings: list[Finding]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="PTB-XL, for the words of its reports")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="PTB-XL, for the words of its reports")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     findings = load_findings()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import wfdb
 
-from ecgcam.models.base import EcgTextModel
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import CANONICAL_LEADS, Record, take_window
 from ecgcam.records.waves import find_waves
 from training.data import Finding

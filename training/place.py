@@ -1,11 +1,11 @@
-"""The third stage of training: the signal tower alone learns to keep evidence where it lies, and to say what it said.
+"""The third stage of training: the signal tower alone learns to keep evidence in its place, with the same embedding.
 
     python -m training.place --data PTBXL --weights IN.npz --out OUT.npz [--refit] [--seed N]
 
-A convolutional network may answer to a wave some tenths of a second beside it: its mean over time is the same wherever its cells
-answer, so nothing in training tells it not to. Every map of its cells is then displaced by as much. So short stretches of a
+A convolutional network may respond to a wave some tenths of a second away: its mean over time is the same wherever its cells
+answer, so nothing in the training prevents it. Every map of its cells is then displaced by as much. So short stretches of a
 recording are changed, in some of its leads, and the cells that answer are drawn to the stretch: the loss is the mean square
-distance between cell and stretch, weighed by how much the cell's activation changed. Beside it the embedding is held where the
+distance between cell and stretch, weighed by how much the cell's activation changed. The embedding is held where the
 tower of before had it (1 - cosine), so that texts and scores stay. No label is used.
 """
 
@@ -24,15 +24,18 @@ from ecgcam.models.families.mini import MiniSignalTower, build
 from training.data import ROOT, load_findings, load_ptbxl, load_simulated
 from training.export import write_weights
 from training.figures import read_weights
-from training.train import AVERAGE, EACH, FS, REAL, SAMPLES, SIMULATED, augment
+from training.train import AVERAGE, EACH, FS, HALF, SAMPLES, augment
 
-EPOCHS, RATE = 8, 1e-3
-# The weight of the distances beside that of the embeddings, with distances in units of 50 ms.
+STEPS, RATE = 384, 1e-3
+# Real and simulated records of a batch.
+REAL, SIMULATED = 48, 16
+# The weight of the distances relative to that of the embeddings, with distances in units of 50 ms.
 DRAWING, UNIT = 0.1, 0.05
 # One change every two seconds, of 32 to 200 ms: what answers to one lies nearer to it than to the next.
 EVERY, SHORTEST, LONGEST = 2.0, 0.032, 0.2
 # Between two cells of the last stage, in samples; cell i sits at sample 8 i.
 STEP = 8
+SHOWN = 48
 
 
 def changed(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -81,7 +84,7 @@ def reach(before: Tensor, after: Tensor, spans: Tensor) -> Tensor:
     """Mean square distance, s^2, between a changed stretch and the cells that answer to it; cells inside have none.
 
     Cells (B, C, cells) of both signals, spans (B, changes, 2). Cells count by the square of their change, summed over channels,
-    and each for the stretch whose middle lies within half of `EVERY`; each change weighs the same, but for those that hardly
+    and each for the stretch whose middle lies within half of `EVERY`; each change has the same weight, except those that hardly
     change a cell.
     """
     answer = (before - after).pow(2).sum(1)[:, None]
@@ -119,7 +122,7 @@ class Placing:
         """Take one batch (B, 12, T); return 1 - cosine, and the root of the mean square distance in ms."""
         x = augment(torch.from_numpy(windows.astype("f4")), self.rng)
         other, spans = changed(x, self.rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
             cells = self.tower.stages(self.tower.stem(torch.cat([x, other])))
             with torch.no_grad():
                 wanted = self.before(x).float()
@@ -138,30 +141,37 @@ class Placing:
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--weights", type=Path, required=True, help="what training.speak wrote")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--refit", action="store_true", help="folds 1-8, as the other stages'")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--like", type=Path, help="hold embeddings to those of this file; default: of --weights")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--real", type=int, default=REAL, help="real records of a batch")
+    parser.add_argument("--simulated", type=int, default=SIMULATED, help="simulated records of a batch")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     findings = load_findings()
-    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache", coarse=True)
     made, _ = load_simulated(findings, EACH, FS, SAMPLES)
     network = build()
     network.load_state_dict(read_weights(args.weights))
-    real = data.windows[data.folds <= (8 if args.refit else 7)]
-    steps = len(real) // REAL
-    placing = Placing(network.signal, args.epochs * steps, args.seed)
-    for epoch in range(1, args.epochs + 1):
-        found = []
-        for _ in range(steps):
-            rows, others = placing.rng.integers(len(real), size=REAL), placing.rng.integers(len(made), size=SIMULATED)
-            found.append(placing.step(np.concatenate([real[rows], made[others]])))
-        apart, far = np.mean(found, axis=0)
-        print(f"epoch {epoch}: 1 - cosine {apart:.4f}, {far:.0f} ms away", flush=True)
+    real = np.flatnonzero(data.folds <= (8 if args.refit else 7))
+    placing = Placing(network.signal, args.steps, args.seed)
+    if args.like:
+        held = build()
+        held.load_state_dict(read_weights(args.like))
+        placing.before.load_state_dict(held.signal.state_dict())
+    found = []
+    for step in range(1, args.steps + 1):
+        rows, others = placing.rng.choice(real, args.real), placing.rng.integers(len(made), size=args.simulated)
+        found.append(placing.step(np.concatenate([data.windows[rows], made[others]])))
+        if step % SHOWN == 0 or step == args.steps:
+            apart, far = np.mean(found, axis=0)
+            print(f"step {step}: 1 - cosine {apart:.4f}, {far:.0f} ms away", flush=True)
+            found = []
     network.signal.load_state_dict(placing.average.module.state_dict())
     write_weights(network, args.out)
 

@@ -6,12 +6,13 @@ The signal tower's embeddings are computed once, of every record as it is and in
 minutes. Three losses: the sigmoid loss of the first stage, with sentences of the reports for whole reports; every phrase nearest
 to its own finding's prompt, as it is judged; and "FINDING" against "no FINDING", with and without the finding weighing the same,
 since a rare finding would otherwise be denied of every record. With ``--leave-out`` a share of the phrases is kept from training,
-and how many of them are placed with their finding is printed: what the choices of this stage were made by, beside fold 8.
+and how many of them are placed with their finding is printed: the basis of the choices of this stage, together with fold 8.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,18 +24,36 @@ from ecgcam.models.families.mini import build
 from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
 from training.export import training_texts, write_weights
 from training.figures import read_weights
-from training.train import EACH, FS, NEGATIONS, NOT_NORMAL, SAMPLES, TEMPLATES, TwoTowers, augment, misspell, pair_loss
+from training.train import (
+    EACH,
+    FS,
+    HALF,
+    NEGATIONS,
+    NOT_NORMAL,
+    SAMPLES,
+    TEMPLATES,
+    TwoTowers,
+    augment,
+    misspell,
+    pair_loss,
+)
 from training.words import STEMS, named, sentences_of
 
 STEPS, RATE = 2000, 1e-2
+# A sentence that fewer records have is not a text of its own; it may still name a finding.
+LEAST = 3
 VIEWS, RECORDS, SENTENCES = 4, 384, 48
-# The weight of each loss beside the first, and how sharply a phrase is placed.
+# The weight of each loss relative to the first, and how sharply a phrase is placed.
 PLACING, DENYING, STAYING, SHARPNESS = 1.0, 1.0, 10.0, 12.0
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What the text tower is trained against: embeddings (N, D) of the views, and what is said of each (NaN: not known)."""
+    """What the text tower is trained against: embeddings (N, D) of the views, and the label of each (NaN: unknown).
+
+    `sentences` begin with those that many records have, a column of `holds` (records, those) each; view i is of record
+    i mod records.
+    """
 
     signals: Tensor
     labels: Tensor
@@ -46,29 +65,41 @@ class Heard:
 
 @torch.no_grad()
 def listen(
-    network: nn.Module, data: PtbXl, folds: set[int], simulated: tuple[np.ndarray, np.ndarray], seed: int
+    network: nn.Module,
+    data: PtbXl,
+    folds: set[int],
+    simulated: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    augmented: int = VIEWS,
+    least: int = LEAST,
 ) -> Heard:
-    """Embed the records of the folds, and the simulated ones, once as they are and `VIEWS` times augmented."""
+    """Embed the records of the folds, and the simulated ones, once as they are and `augmented` times augmented."""
     rng = np.random.default_rng([seed, 2])
     rows = np.flatnonzero(np.isin(data.folds, list(folds)))
-    windows = np.concatenate([data.windows[rows].astype("f4"), simulated[0].astype("f4")])
+    windows = np.concatenate([data.windows[rows], simulated[0]])
     unlabelled = np.full((len(simulated[0]), data.statements.shape[1]), np.nan, np.float32)
     said = [frozenset(sentences_of(data.reports[i])) for i in rows]
-    sentences = sorted(frozenset().union(*said))
-    holds = np.full((len(windows), len(sentences)), np.nan, np.float32)
-    holds[: len(rows)] = [[float(sentence in one) for sentence in sentences] for one in said]
+    count = Counter(sentence for one in said for sentence in one)
+    sentences = sorted(count, key=lambda sentence: (-count[sentence], sentence))
+    column = {sentence: i for i, sentence in enumerate(sentences) if count[sentence] >= least}
+    holds = np.full((len(windows), len(column)), np.nan, np.float16)
+    holds[: len(rows)] = 0
+    for row, one in enumerate(said):
+        holds[row, [column[sentence] for sentence in one if sentence in column]] = 1
     network.eval()
     views = []
-    for view in range(VIEWS + 1):
+    for view in range(augmented + 1):
         for i in range(0, len(windows), 64):
-            x = torch.from_numpy(windows[i : i + 64])
-            views.append(nn.functional.normalize(network(augment(x, rng) if view else x), dim=1))
-    repeat = VIEWS + 1
+            x = torch.from_numpy(windows[i : i + 64].astype("f4"))
+            with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
+                embedded = network(augment(x, rng) if view else x)
+            views.append(nn.functional.normalize(embedded.float(), dim=1))
+    repeat = augmented + 1
     return Heard(
         torch.cat(views),
         torch.from_numpy(np.tile(np.concatenate([data.labels[rows], simulated[1]]), (repeat, 1))),
         torch.from_numpy(np.tile(np.concatenate([data.statements[rows], unlabelled]), (repeat, 1))),
-        data.statement_texts, sentences, torch.from_numpy(np.tile(holds, (repeat, 1))),
+        data.statement_texts, sentences, torch.from_numpy(holds),
     )  # fmt: skip
 
 
@@ -112,14 +143,14 @@ class Speaking:
         phrases += [self._in_a_report(finding) for finding in self.findings]
         denied = [self._denied(finding) for finding in self.findings]
         statements = self.rng.permutation(len(self.heard.statement_texts))[:16]
-        sentences = self.rng.permutation(len(self.heard.sentences))[:SENTENCES]
+        sentences = self.rng.permutation(self.heard.holds.shape[1])[:SENTENCES]
         embedded = self.towers.text(
             [*prompts, *phrases, *(no for _, no in denied), *(yes for yes, _ in denied),
              *(self.heard.statement_texts[i] for i in statements), *(self.heard.sentences[i] for i in sentences)]
         )  # fmt: skip
         targets = torch.cat(
             [labels, labels, labels, labels, labels, 1 - labels, labels, self.heard.statements[rows][:, statements],
-             self.heard.holds[rows][:, sentences]], dim=1,
+             self.heard.holds[(rows % len(self.heard.holds))[:, None], torch.from_numpy(sentences)].float()], dim=1,
         )  # fmt: skip
         logits = self.towers.logits(signals, embedded)
         texts = nn.functional.normalize(embedded, dim=1)
@@ -203,33 +234,32 @@ def placed_share(towers: TwoTowers, findings: list[Finding], apart: list[tuple[s
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--weights", type=Path, required=True, help="what training.export wrote of the first stage")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--refit", action="store_true", help="folds 1-8, as the first stage's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--views", type=int, default=VIEWS, help="augmented views of each record")
     parser.add_argument("--leave-out", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     findings = load_findings()
-    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache", coarse=True)
     network = build()
     network.load_state_dict(read_weights(args.weights))
     towers = TwoTowers()
     towers.signal, towers.text = network.signal, network.text
     folds = set(range(1, 9)) if args.refit else set(range(1, 8))
-    heard = listen(towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), args.seed)
+    heard = listen(towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), args.seed, args.views)
     kept, apart = kept_apart(findings, args.leave_out, args.seed)
     speaking = Speaking(towers, heard, kept, args.steps, args.seed)
     for step in range(1, args.steps + 1):
         loss = speaking.step()
         if step % 200 == 0:
-            print(
-                f"step {step}: loss {loss:.3f}"
-                + (f", placed {placed_share(towers, findings, apart):.3f}" if apart else "")
-            )
+            placed = f", placed {placed_share(towers, findings, apart):.3f}" if apart else ""
+            print(f"step {step}: loss {loss:.3f}{placed}", flush=True)
     network.text.learn_words(training_texts(data, kept))
     network.eval()
     write_weights(network, args.out)

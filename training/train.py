@@ -2,11 +2,12 @@
 
     python -m training.train --data PTBXL --out RUN              select: folds 1-7 train, fold 8 is watched
     python -m training.train --data PTBXL --out RUN --refit      refit: folds 1-8, nothing is chosen
-    python -m training.train --data PTBXL --out RUN --supervised the yardstick: the same signal tower, an output a finding
+    python -m training.train --data PTBXL --out RUN --supervised the yardstick: the same signal tower, one output per finding
+    python -m training.train --data PTBXL MORE --out RUN --from training/weights/select-1.npz --rate 1e-3 --epochs 10 --steps 140
 
 The texts of a batch are: two phrases for every finding, some misspelt, negated phrases, SCP statements, and the records' own
-reports. A quarter of the records are simulated, findings and their twins. Leads are masked at random, down to a single one, so
-that a lead-masked record is no stranger to the model. The weights are an exponential average over about the last hundred steps.
+reports. An eighth of the records are simulated, findings and their twins. Leads are masked at random, down to a single one, so
+that a lead-masked record is familiar to the model. The weights are an exponential average over about the last hundred steps.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.files import atomic
-from ecgcam.models.families.mini import MiniSignalTower
+from ecgcam.models.families.mini import MiniSignalTower, build
 from ecgcam.models.text.bundled import BundledTextTower
 from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
 from training.metrics import auroc
@@ -31,7 +32,11 @@ from training.metrics import auroc
 FS, SAMPLES = 250.0, 2500
 EPOCHS, RATE, AVERAGE = 60, 2e-3, 0.99
 # Real and simulated records of a batch, and simulated recordings of each finding.
-REAL, SIMULATED, EACH = 48, 16, 60
+REAL, SIMULATED, EACH = 56, 8, 60
+# At most so many records of the fold that is watched are scored after an epoch.
+WATCHED = 600
+# Half precision where the processor computes it: elsewhere a step takes twelve times as long as in single precision.
+HALF = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 TEMPLATES = ("{}", "{}", "{}", "{}", "ECG with {}", "ECG shows {}", "signs of {}", "{} is present", "{}.")
 NEGATIONS = (
     "no {}",
@@ -154,11 +159,15 @@ def pair_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return (loss * weights).sum() / weights.sum()
 
 
-def sampling_weights(labels: np.ndarray) -> np.ndarray:
-    """Records with rare findings are drawn more often, by the square root of the rarity, at most 8 times."""
+def sampling_weights(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Records with rare findings are drawn more often, by the square root of the rarity, at most 8 times.
+
+    A record that is there at both rates is drawn as often as one that is there once.
+    """
     positives = np.nansum(labels == 1, axis=0)
     rarity = np.sqrt(len(labels) / np.maximum(positives, 1)).clip(1, 8)
-    weights: np.ndarray = np.where(labels == 1, rarity, 1.0).max(axis=1)
+    _, record, versions = np.unique(ids, return_inverse=True, return_counts=True)
+    weights: np.ndarray = np.where(labels == 1, rarity, 1.0).max(axis=1) / versions[record]
     return weights / weights.sum()
 
 
@@ -171,9 +180,14 @@ def embed(tower: nn.Module, windows: np.ndarray, batch: int = 64) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: PtbXl, findings: list[Finding], fold: int) -> dict[str, float]:
-    """AUROC of each finding on a fold, by its prompt, or by its output; NaN where it has fewer than two positives."""
-    rows = data.folds == fold
+def evaluate(
+    model: nn.Module, data: PtbXl, findings: list[Finding], fold: int, at_most: int | None = None
+) -> dict[str, float]:
+    """AUROC of each finding on a fold, by its prompt, or by its output; NaN where it has fewer than two positives.
+
+    With `at_most` on so many of its records, evenly spaced.
+    """
+    rows = watched_rows(data, fold, at_most)
     if isinstance(model, Yardstick):
         scores = model.scores(data.windows[rows])
     else:
@@ -184,8 +198,14 @@ def evaluate(model: nn.Module, data: PtbXl, findings: list[Finding], fold: int) 
     return {f.name: auroc(data.labels[rows, i], scores[:, i]) for i, f in enumerate(findings)}
 
 
+def watched_rows(data: PtbXl, fold: int, at_most: int | None = None) -> np.ndarray:
+    """The rows of a fold, at most so many, evenly spaced."""
+    rows = np.flatnonzero(data.folds == fold)
+    return rows[:: -(-len(rows) // at_most)] if at_most else rows
+
+
 class Training:
-    """A run that can stop after any epoch and go on as if it had not: weights, averages, schedule and draws are kept.
+    """A run that can stop after any epoch and continue as if it had not: weights, averages, schedule and draws are kept.
 
     Parameters
     ----------
@@ -200,7 +220,11 @@ class Training:
     epochs, seed : int
         Length of the schedule; of every draw.
     supervised : bool
-        Train the yardstick instead: the same signal tower with an output a finding, no text.
+        Train the yardstick instead: the same signal tower with one output per finding, no text.
+    rate : float
+        The highest of the one cycle.
+    steps : int, optional
+        Batches of an epoch; default as many as the folds fill.
     """
 
     def __init__(
@@ -212,12 +236,14 @@ class Training:
         epochs: int,
         seed: int,
         supervised: bool = False,
+        rate: float = RATE,
+        steps: int | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         self.data, self.simulated, self.findings, self.supervised = data, simulated, findings, supervised
         self.index = np.flatnonzero(np.isin(data.folds, list(folds)))
-        self.weights = sampling_weights(data.labels[self.index])
+        self.weights = sampling_weights(data.labels[self.index], data.ids[self.index])
         self.model: nn.Module = Yardstick(len(findings)) if supervised else TwoTowers()
         # The shipped weights are an average over about the last hundred steps, which is steadier than any one of them.
         self.average = torch.optim.swa_utils.AveragedModel(
@@ -226,11 +252,11 @@ class Training:
         decay = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
-            [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=RATE
+            [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=rate
         )
-        self.steps = len(self.index) // REAL
+        self.steps = steps or len(self.index) // REAL
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, RATE, total_steps=epochs * self.steps, pct_start=0.1
+            self.optimizer, rate, total_steps=epochs * self.steps, pct_start=0.1
         )
         self.epochs, self.epoch = epochs, 0
 
@@ -239,8 +265,16 @@ class Training:
         """The averaged network."""
         return self.average.module
 
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take both towers' weights from a network that was trained before."""
+        network = build()
+        network.load_state_dict(weights)
+        for model in (self.model, self.averaged):
+            model.get_submodule("signal").load_state_dict(network.signal.state_dict())
+            model.get_submodule("text").load_state_dict(network.text.state_dict())
+
     def run_epoch(self) -> float:
-        """Go over as many batches as the folds hold; return the mean loss."""
+        """Take one epoch's steps; return the mean loss."""
         self.model.train()
         total = 0.0
         for rows in self.rng.choice(self.index, size=(self.steps, REAL), p=self.weights):
@@ -262,7 +296,7 @@ class Training:
             windows = np.concatenate([windows, self.simulated[0][drawn].astype("f4")])
             labels = np.concatenate([labels, self.simulated[1][drawn]])
         x, targets = augment(torch.from_numpy(windows), self.rng), torch.from_numpy(labels)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
             signals = self.model.signal(x)
         if self.supervised:
             return pair_loss(self.model.output(signals.float()), targets)
@@ -277,7 +311,7 @@ class Training:
         return pair_loss(self.model.logits(signals.float(), embedded), targets)
 
     def state(self) -> dict[str, Any]:
-        """Everything a later process needs to go on."""
+        """Everything a later process needs to continue."""
         return {
             "model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(), "epoch": self.epoch, "torch": torch.get_rng_state(),
@@ -296,7 +330,7 @@ class Training:
 
 
 class Yardstick(nn.Module):
-    """The supervised network that the bundled model is measured by: the same signal tower, one output a finding."""
+    """The supervised network that the bundled model is measured by: the same signal tower, one output per finding."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -315,18 +349,19 @@ class Yardstick(nn.Module):
 
 
 def train(training: Training, out: Path, watched: int = 8) -> None:
-    """Run to the end of the schedule, or go on after ``resume.pt``; a line an epoch in ``log.jsonl``; the end is ``last.pt``."""
+    """Run to the end of the schedule, or continue from ``resume.pt``; write ``log.jsonl`` and ``last.pt``."""
     kept = out / "resume.pt"
     if kept.exists():
         training.go_on(torch.load(kept, weights_only=True))
     while training.epoch < training.epochs:
         begun = time.monotonic()
         loss = training.run_epoch()
-        figures = evaluate(training.averaged, training.data, training.findings, watched)
+        figures = evaluate(training.averaged, training.data, training.findings, watched, WATCHED)
         line = {"epoch": training.epoch, "loss": round(loss, 4), **summary(figures, training, watched),
                 "seconds": round(time.monotonic() - begun, 1)}  # fmt: skip
         with (out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
         with atomic(kept) as path:
             torch.save(training.state(), path)
     with atomic(out / "last.pt") as path:
@@ -335,7 +370,7 @@ def train(training: Training, out: Path, watched: int = 8) -> None:
 
 def summary(figures: dict[str, float], training: Training, fold: int) -> dict[str, float]:
     """Macro AUROC over the findings with at least three positives in the fold, and over the five of the README."""
-    rows = training.data.folds == fold
+    rows = watched_rows(training.data, fold, WATCHED)
     enough = [f.name for i, f in enumerate(training.findings) if np.sum(training.data.labels[rows, i] == 1) >= 3]
     return {
         "macro": round(float(np.mean([figures[name] for name in enough])), 4),
@@ -346,22 +381,34 @@ def summary(figures: dict[str, float], training: Training, fold: int) -> dict[st
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="PTB-XL: the folder with ptbxl_database.csv")
-    parser.add_argument("--out", type=Path, required=True, help="a run that was interrupted there goes on")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="PTB-XL: folders with ptbxl_database.csv")
+    parser.add_argument("--out", type=Path, required=True, help="an interrupted run there continues")
+    parser.add_argument(
+        "--from", dest="first", type=Path, metavar="NPZ", help="begin with the weights of an exported file"
+    )
+    parser.add_argument("--rate", type=float, default=RATE, help="the highest learning rate")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--steps", type=int, help="batches of an epoch; default as many as the folds fill")
     parser.add_argument("--refit", action="store_true", help="train on folds 1-8: nothing is left to choose")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--simulated", type=int, default=EACH, metavar="N", help="simulated recordings a finding")
-    parser.add_argument("--supervised", action="store_true", help="train the yardstick: an output a finding, no text")
+    parser.add_argument("--supervised", action="store_true", help="train the yardstick: an output per finding, no text")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     findings = load_findings()
-    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache")
+    data = load_ptbxl(args.data, FS, SAMPLES, findings, ROOT / ".cache", coarse=True)
     simulated = load_simulated(findings, args.simulated, FS, SAMPLES)
     folds = set(range(1, 9)) if args.refit else set(range(1, 8))
-    train(Training(data, simulated, findings, folds, args.epochs, args.seed, args.supervised), args.out)
+    training = Training(
+        data, simulated, findings, folds, args.epochs, args.seed, args.supervised, args.rate, args.steps
+    )
+    if args.first:
+        from training.figures import read_weights  # which imports this module
+
+        training.begin_with(read_weights(args.first))
+    train(training, args.out)
 
 
 if __name__ == "__main__":

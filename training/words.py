@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.text.bundled import words_of
+from ecgcam.protocol.model import EcgTextModel
 from training.data import ROOT, Finding
 
 HELD_OUT = ROOT / "training/held_out.toml"
@@ -61,7 +61,7 @@ class Phrase:
 
 
 def content_words(text: str) -> frozenset[str]:
-    """Return the words of a phrase that say something."""
+    """Return the informative words of a phrase."""
     return frozenset(words_of(text)) - STOP
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import math
 import os
+import secrets
 import stat
 import tarfile
 import tempfile
@@ -15,7 +17,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -33,16 +35,19 @@ try:
 except ImportError:  # Windows, where files that are open cannot be replaced either
     fcntl = None
 
-# What NumPy and zipfile let through when a file is damaged or asks for more memory than there is: they check little.
-_DAMAGED = (
+# What NumPy and zipfile let through when a file is damaged or requires more memory than there is: they check little.
+DAMAGED_ARRAY = (
     ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, SyntaxError, OSError, EOFError, MemoryError,
     tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
+# Arrays below so many bytes, and those of which a piece of that length keeps this share when deflated, are stored as they are.
+_PROBE, _WORTH_PACKING = 8192, 0.8
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any exception.
+    """Yield a temporary path next to `path`; rename it to `path` on success, remove it on any exception.
 
     The temporary name keeps the suffix, since NumPy and Matplotlib choose the format by it.
 
@@ -53,12 +58,11 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     if is_special(path):
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    # With the permissions of an ordinary new file: the system applies the umask, which no process may read without changing it.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        temporary.chmod(plain_mode(0o666))  # mkstemp makes private files; results are ordinary ones
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -89,7 +93,7 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path, folder: Path | None = None) -> Iterator[None]:
-    """Make `folder` (that of `path`, unless given) to write `path`, and tell any failure to by the name of `path`.
+    """Make `folder` (that of `path`, unless given) to write `path`, and report any failure by the name of `path`.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def writing(path: Path, folder: Path | None = None) -> Iterator[None]:
             yield
     except OSError as error:
         raise EcgcamError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another with --out"
+            f"{path}: cannot be written ({error.strerror or error}); choose another with `out`"
         ) from error
 
 
@@ -156,12 +160,12 @@ def check_writable(folder: Path) -> None:
         while not _is_there(existing) and existing != existing.parent:
             existing = existing.parent
         if not existing.is_dir():
-            raise EcgcamError(f"{folder}: cannot write here, {existing} is not a folder; choose another with --out")
+            raise EcgcamError(f"{folder}: cannot write here, {existing} is not a folder; choose another with `out`")
         with tempfile.TemporaryDirectory(prefix=".ecgcam-", dir=existing):
             pass
     except OSError as error:
         raise EcgcamError(
-            f"{folder}: cannot write here ({error.strerror or error}); choose another folder with --out"
+            f"{folder}: cannot write here ({error.strerror or error}); choose another folder with `out`"
         ) from error
 
 
@@ -174,26 +178,36 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def plain_mode(mode: int) -> int:
-    """Return the permissions that an ordinary new file or folder would get here."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mode & ~mask
-
-
-def pack_members(pack: Path) -> dict[str, tuple[int, int]]:
-    """Return where the files of a pack (see `ecgcam.batch.packs`) begin in it, and their sizes, by name, in order.
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, hexadecimal.
 
     Raises
     ------
     EcgcamError
-        If it is no tar file, or cannot be read.
+        If it cannot be read, or is a pipe or a device, which may never end.
+    """
+    if is_special(path):
+        raise EcgcamError(f"{path}: is a pipe or a device, which may never end; name a file")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path") from error
+
+
+def pack_members(pack: Path) -> dict[str, tuple[int, int]]:
+    """Return where the files of a pack (see `ecgcam.runs.packs`) begin in it, and their sizes, by name, in order.
+
+    Raises
+    ------
+    EcgcamError
+        If it is not a tar file, or cannot be read.
     """
     try:
         status = pack.stat()
         return _members(str(pack), status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise EcgcamError(f"{pack}: cannot be read ({error.strerror or error})") from error
+        raise EcgcamError(f"{pack}: cannot be read ({error.strerror or error}); check the path") from error
 
 
 @lru_cache(maxsize=8)
@@ -202,9 +216,11 @@ def _members(pack: str, _changed: int, size: int) -> dict[str, tuple[int, int]]:
     with Path(pack).open("rb") as file:
         begin = file.read(tarfile.BLOCKSIZE)
         if begin[257:262] != b"ustar" and len(begin) == tarfile.BLOCKSIZE:
-            raise EcgcamError(f"{pack}: not a pack of results (not a tar file)")
+            raise EcgcamError(
+                f"{pack}: not a pack of results (not a tar file); choose one that ecgcam explain --pack wrote"
+            )
         file.seek(0)
-        # What was cut off in the middle, header or content, is not there.
+        # A member that was cut off, in its header or its content, is left out.
         with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 if member.isfile() and member.offset_data + member.size <= size:
@@ -239,7 +255,7 @@ def _packed(path: Path) -> tuple[Path, int, int] | None:
 def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[Any] | dict[str, npt.NDArray[Any]]:
     """Return the array of a ``.npy`` file, or the arrays of an ``.npz`` archive by name. Nothing in the file is run.
 
-    `kind` says in errors what the file should have been.
+    `kind` states in errors what the file should have been.
 
     Raises
     ------
@@ -254,16 +270,42 @@ def load_arrays(path: Path, kind: str = "a readable NumPy file") -> npt.NDArray[
             begin = file.read(2)
             file.seek(0)
             if begin == b"\x93N":
-                return _array(file, size)
+                return read_array(file, size)
             if begin != b"PK":
-                raise EcgcamError(f"{path}: not {kind} (written by np.save or np.savez)")
+                raise EcgcamError(f"{path}: not {kind} (neither .npy nor .npz); choose such a file")
             with zipfile.ZipFile(file) as archive:
                 return _members_of(archive, largest_unpacked(size))
-    except _DAMAGED as error:
+    except EcgcamError:
+        raise
+    except DAMAGED_ARRAY as error:
         reason = one_line(error)
         if "pickle" in reason:  # NumPy's own message advises to switch the protection off
             reason = "it holds Python objects, which are never read; save plain numbers"
-        raise EcgcamError(f"{path}: not {kind} ({reason})") from error
+        raise EcgcamError(f"{path}: not {kind} ({reason}); write or copy it again") from error
+
+
+def save_arrays(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    """Write an ``.npz`` that NumPy reads, each array compressed only where that saves a fifth.
+
+    Traces and gradients shrink by a tenth, and deflating them took most of the time of writing a result.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, values in arrays.items():
+            array = np.asarray(values)
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = zipfile.ZIP_DEFLATED if _shrinks(array) else zipfile.ZIP_STORED
+            with archive.open(member, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _shrinks(array: npt.NDArray[Any]) -> bool:
+    """Whether a piece of an array, from its middle, becomes clearly smaller when deflated."""
+    if array.nbytes < _PROBE:
+        return False
+    count = max(1, _PROBE // array.itemsize)
+    middle = array.size // 2
+    piece = array.flat[middle - count // 2 : middle - count // 2 + count].tobytes()
+    return len(zlib.compress(piece)) < _WORTH_PACKING * len(piece)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -272,7 +314,7 @@ def parse_json(text: str | bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, nests deeper than Python follows, or holds halves of characters, which no file or screen can.
+        If it is not JSON, nests deeper than Python follows, or holds halves of characters, which no file or screen can.
     """
     try:
         value = json.loads(text)
@@ -297,15 +339,15 @@ def _members_of(archive: zipfile.ZipFile, most: int) -> dict[str, npt.NDArray[An
         name = member.filename.removesuffix(".npy")
         if name in arrays or name == member.filename:
             raise ValueError(
-                f"its member {member.filename[:60]!r} is {'there twice' if name in arrays else 'no array'}"
+                f"its member {member.filename[:60]!r} is {'there twice' if name in arrays else 'not an array'}"
             )
         with archive.open(member) as file:
-            arrays[name] = _array(file, member.file_size)
+            arrays[name] = read_array(file, member.file_size)
     return arrays
 
 
-def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """Read an array whose header promises no more than `size` bytes hold; no text in it that Python cannot have."""
+def read_array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
+    """Read an array whose header states no more than `size` bytes hold; no text in it that Python cannot have."""
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
         version
@@ -319,7 +361,7 @@ def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
         raise ValueError("pickled objects")
     count = math.prod(shape)
     if min(shape, default=0) < 0 or count * dtype.itemsize > size or (count and not dtype.itemsize and count > size):
-        raise ValueError(f"its header promises {dtype} {shape}, which {size} bytes cannot hold")
+        raise ValueError(f"its header states {dtype} {shape}, which {size} bytes cannot hold")
     content = bytearray(count * dtype.itemsize)
     view, filled = memoryview(content), 0
     while filled < len(content) and (more := file.readinto(view[filled:])):  # type: ignore[attr-defined]
@@ -335,6 +377,6 @@ def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says, as one short line for a message of our own."""
+    """Return the message of an exception as one short line."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(said.split())[:160] or type(error).__name__

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from ecgcam import Record, explain, load_model
 from ecgcam.attribution.attention import attention_pool, attention_rollout, chefer, legrad
-from ecgcam.attribution.hooks import frozen
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
-from ecgcam.models.attends import SelfAttention
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families.merl import MerlResNet, MerlViT, ResidualBlock, ResNetEncoder, ViTEncoder
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.attention import SelfAttention
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import CANONICAL_LEADS
 
 NAMES = ("attention-rollout", "chefer", "legrad", "attention-pool")
@@ -153,7 +152,7 @@ def slow_legrad(slow: Slow, text: Tensor) -> Tensor:
 def test_each_is_its_papers_formula(vit: EcgTextModel, function: Function, by_loops: Callable) -> None:
     problem, alone = asked(vit)
     got = function(problem, alone)
-    with frozen(vit.network):
+    with vit.frozen():
         for i, signal in enumerate(alone):
             slow = Slow(vit.network, signal)  # type: ignore[arg-type]  # a MerlViT
             torch.testing.assert_close(got[i], by_loops(slow, problem.text).detach(), rtol=1e-4, atol=1e-9)
@@ -248,7 +247,8 @@ def test_batches_and_other_leads_change_nothing(vit: EcgTextModel, function: Fun
     problem, alone = asked(vit)
     whole = function(problem, alone)
     in_twos = function(asked(vit, batch=2)[0], alone)
-    torch.testing.assert_close(whole, in_twos, rtol=1e-5, atol=1e-9)
+    # docs/methods.md: no more than 1e-5 of the largest value.
+    torch.testing.assert_close(whole, in_twos, rtol=0, atol=1e-5 * float(whole.abs().max()))
     torch.testing.assert_close(whole[1:2], function(asked(vit)[0], alone[1:2]), rtol=1e-5, atol=1e-9)
 
 
@@ -336,7 +336,7 @@ def test_every_method_on_every_model_explains_or_says_why_not(model: EcgTextMode
     has = isinstance(model.network, MerlResNet) if name == "attention-pool" else isinstance(model.network, MerlViT)
     if not has:
         what = "attention pooling" if name == "attention-pool" else "blocks of self-attention"
-        with pytest.raises(EcgcamError, match=f"--method {name}: {model.name} has no {what}; choose another method"):
+        with pytest.raises(EcgcamError, match=f"`method` {name}: {model.name} has no {what}; choose another method"):
             explain(record, texts[:prompts], model, method=name)
         return
     explanations = explain(record, texts[:prompts], model, method=name)

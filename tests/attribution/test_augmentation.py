@@ -13,8 +13,8 @@ from ecgcam.attribution.augmentation import augmented
 from ecgcam.attribution.cam import grad_cam
 from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.problem import Problem
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import Record
 
 

@@ -22,9 +22,9 @@ from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.registry import read_pairs
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families.merl import AttentionPool, MerlViT, ResidualBlock
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import CANONICAL_LEADS, Record
 from ecgcam.records.simulator import simulate
 
@@ -481,9 +481,9 @@ def test_at_the_last_block_of_a_mean_of_tokens_grad_cam_is_hires_cam(record: Rec
 @pytest.mark.parametrize(
     ("method", "options", "says"),
     [
-        ("grad-cam", {"k": 2}, "--set k=2: no such option; grad-cam takes no options"),
-        ("kpca-cam", {"gama": "1"}, "--set gama=1: no such option; kpca-cam takes kernel, gamma"),
-        ("kpca-cam", {"gamma": "wide"}, "--set gamma=wide: gamma must be a number above 0; kpca-cam takes kernel, gamma"),
+        ("grad-cam", {"k": 2}, "`options` k=2: no such option; grad-cam takes no options"),
+        ("kpca-cam", {"gama": "1"}, "`options` gama=1: no such option; kpca-cam takes kernel, gamma"),
+        ("kpca-cam", {"gamma": "wide"}, "`options` gamma=wide: gamma must be a number above 0; kpca-cam takes kernel, gamma"),
         ("kpca-cam", {"gamma": -1.0}, "gamma must be a number above 0"),
         ("kpca-cam", {"gamma": True}, "gamma must be a number above 0"),
         ("kpca-cam", {"gamma": "nan"}, "gamma must be a number above 0"),
@@ -516,7 +516,9 @@ def test_the_table_is_whole() -> None:
         assert method.formula.strip(), name
         assert method.misleads.strip(), name
         row = method.row()
-        assert list(row) == ["name", "family", "needs", "passes", "options", "paper"]
+        assert list(row) == [
+            "name", "shows", "family", "needs", "passes", "options", "formula", "misleads", "signed", "paper",
+        ]  # fmt: skip
         assert list(row["options"]) == [option.name for option in method.options]
         json.dumps(row)
         assert method.complete({}) == {option.name: option.default for option in method.options}
@@ -532,7 +534,7 @@ def test_options_reach_the_method_and_the_result(record: Record, tmp_path: Path)
     assert usual.meta["options"] == {"k": 2.0}
     assert low.meta["options"] == {"k": 0.5}
     assert (low.map > 0).sum() > (usual.map > 0).sum()
-    with pytest.raises(EcgcamError, match="--set kk=1: no such option; fem takes k"):
+    with pytest.raises(EcgcamError, match="`options` kk=1: no such option; fem takes k"):
         ecgcam.explain(record, texts, mini, method="fem", options={"kk": 1})
     kept = ecgcam.Explanation.load(low.save(tmp_path))
     assert kept.meta["options"] == {"k": 0.5}
@@ -597,17 +599,17 @@ def test_the_length_of_the_embedding_is_held_worked_out_by_hand() -> None:
     model, x, t = two("cosine"), torch.zeros(1, 2, 4), torch.eye(2)[:1]
     x[0, 0, 0], x[0, 1, 3] = 12.0, 16.0
     free = capture(model, x, t, reduce=cam.grad_cam)
-    held = capture(model, x, t, reduce=cam.grad_cam, held=True)
-    assert free.scores.item() == held.scores.item() == pytest.approx(0.6)
-    torch.testing.assert_close(free.embeddings, held.embeddings)
+    detach_norm = capture(model, x, t, reduce=cam.grad_cam, detach_norm=True)
+    assert free.scores.item() == detach_norm.scores.item() == pytest.approx(0.6)
+    torch.testing.assert_close(free.embeddings, detach_norm.embeddings)
     torch.testing.assert_close(free.reduced[0], torch.tensor([[0.384, 0.0, 0.0, -0.384]]))
-    torch.testing.assert_close(held.reduced[0], torch.tensor([[0.6, 0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(detach_norm.reduced[0], torch.tensor([[0.6, 0.0, 0.0, 0.0]]))
 
 
 def test_held_cells_add_up_to_the_score_and_free_ones_to_nothing() -> None:
     x = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(3))
     for reduced, wanted in ((True, 1.0), (False, 0.0)):
-        found = capture(two("cosine"), x, torch.eye(2), reduce=cam.grad_cam, held=reduced)
+        found = capture(two("cosine"), x, torch.eye(2), reduce=cam.grad_cam, detach_norm=reduced)
         for cells, score in zip(found.reduced, found.scores.T, strict=True):
             torch.testing.assert_close(cells.sum(-1), wanted * score, atol=1e-6, rtol=0)
 
@@ -618,26 +620,28 @@ def test_near_one_a_cosine_leaves_the_evidence_out_and_the_dot_product_does_not(
     x[0] = torch.tensor([0.0, 40.0, 0.0, 0.0])
     x[1] = torch.tensor([0.5, 0.5, 0.0, 0.0])
     free = capture(model, x[None], torch.eye(2)[:1], reduce=cam.grad_cam).reduced[0][0]
-    held = capture(model, x[None], torch.eye(2)[:1], reduce=cam.grad_cam, held=True).reduced[0][0]
+    detach_norm = capture(model, x[None], torch.eye(2)[:1], reduce=cam.grad_cam, detach_norm=True).reduced[0][0]
     assert free.abs().max() < 0.001
-    assert held.argmax() == 1
-    assert held[1] == pytest.approx(held.sum())
-    assert held.sum() > 0.999
+    assert detach_norm.argmax() == 1
+    assert detach_norm[1] == pytest.approx(detach_norm.sum())
+    assert detach_norm.sum() > 0.999
 
 
 def test_without_a_cosine_dot_grad_cam_is_grad_cam() -> None:
     x = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(4))
-    free, held = (capture(two("dot"), x, torch.eye(2), held=held) for held in (False, True))
-    assert torch.equal(free.gradients, held.gradients)
+    free, detach_norm = (capture(two("dot"), x, torch.eye(2), detach_norm=detach_norm) for detach_norm in (False, True))
+    assert torch.equal(free.gradients, detach_norm.gradients)
 
 
 def test_dot_grad_cam_goes_through_the_whole_way() -> None:
     known, model = simulate("af", 11), ecgcam.load_model("mini", device="cpu")
     record, texts = Record("af-11", known.signal, known.fs, known.leads), ["atrial fibrillation"]
     (free,) = ecgcam.explain(record, texts, model, gradient=None)
-    (held,) = ecgcam.explain(record, texts, model, method="dot-grad-cam", gradient=None)
-    np.testing.assert_allclose(held.lead_scores, free.lead_scores, atol=1e-6)
-    assert held.meta["method"] == "dot-grad-cam"
+    (detach_norm,) = ecgcam.explain(record, texts, model, method="dot-grad-cam", gradient=None)
+    np.testing.assert_allclose(detach_norm.lead_scores, free.lead_scores, atol=1e-6)
+    assert detach_norm.meta["method"] == "dot-grad-cam"
     # A lead's cells add up to nearly its gain: the head bends a little, and has biases.
-    np.testing.assert_allclose(held.map_cells.sum(1), held.lead_scores - held.empty_score, atol=0.06)
-    assert np.abs(free.map_cells.sum(1)).sum() < 0.2 * np.abs(held.map_cells.sum(1)).sum()
+    np.testing.assert_allclose(
+        detach_norm.map_cells.sum(1), detach_norm.lead_scores - detach_norm.empty_score, atol=0.06
+    )
+    assert np.abs(free.map_cells.sum(1)).sum() < 0.2 * np.abs(detach_norm.map_cells.sum(1)).sum()

@@ -13,18 +13,18 @@ from ecgcam.attribution.cells import (
     average_layers,
     cell_centres,
     cells_view,
-    lay_on_samples,
     lead_cells,
     mixed_leads,
-    moment_cells,
-    own_cells,
+    select_lead,
     shift_cells,
     shortest_span,
+    sum_leads,
     to_cells,
+    upsample_to_samples,
 )
 from ecgcam.attribution.hooks import capture
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.spec import LayerSpec
 
 
 @pytest.mark.parametrize("layout", ["BCT", "BTC", "TBC"])
@@ -32,25 +32,27 @@ def test_layouts_become_one(layout: str) -> None:
     wanted = torch.arange(2 * 3 * 5.0).reshape(2, 3, 5)
     given = {"BCT": wanted, "BTC": wanted.transpose(1, 2), "TBC": wanted.permute(2, 0, 1)}[layout]
     assert torch.equal(to_cells(given, LayerSpec(layout, 1, 0)), wanted)  # type: ignore[arg-type]
-    assert torch.equal(to_cells(given, LayerSpec(layout, 1, 0, skip=1)), wanted[..., 1:])  # type: ignore[arg-type]
+    assert torch.equal(to_cells(given, LayerSpec(layout, 1, 0, n_prefix_tokens=1)), wanted[..., 1:])  # type: ignore[arg-type]
 
 
 def test_laying_by_hand() -> None:
     # Cells at samples 1 and 5: flat before the first, a straight line between, flat after the second.
-    laid = lay_on_samples(np.array([4.0, 0.0]), LayerSpec("BCT", 4, 1), 8)
+    laid = upsample_to_samples(np.array([4.0, 0.0]), LayerSpec("BCT", 4, 1), 8)
     np.testing.assert_allclose(laid, [4, 4, 3, 2, 1, 0, 0, 0])
     np.testing.assert_allclose(cell_centres(2, LayerSpec("BCT", 4, 1)), [1, 5])
 
 
 def test_one_cell_covers_the_window() -> None:
-    np.testing.assert_allclose(lay_on_samples(np.array([[2.0]]), LayerSpec("BCT", 8, 3.5), 8), np.full((1, 8), 2.0))
+    np.testing.assert_allclose(
+        upsample_to_samples(np.array([[2.0]]), LayerSpec("BCT", 8, 3.5), 8), np.full((1, 8), 2.0)
+    )
 
 
 @pytest.mark.parametrize(("step", "offset"), [(8, 0.0), (16, 0.0), (50, 24.5), (7, 3.0)])
 def test_a_lone_cell_keeps_its_centroid(step: int, offset: float) -> None:
     layer, samples = LayerSpec("BCT", step, offset), step * 20
     for cell in (3, 10, 16):
-        laid = lay_on_samples(np.eye(20)[cell], layer, samples)
+        laid = upsample_to_samples(np.eye(20)[cell], layer, samples)
         centroid = (laid * np.arange(samples)).sum() / laid.sum()
         assert centroid == pytest.approx(offset + step * cell, abs=1e-3)
         assert laid[: int(offset + step * (cell - 1))].max(initial=0) == 0
@@ -88,7 +90,9 @@ def test_an_impulse_appears_at_its_own_time_convolutions(at: int) -> None:
     x = torch.zeros(1, 2, 320)
     x[0, 0, at] = 1.0
     got = capture(model, x, torch.eye(4)[:1])
-    laid = lay_on_samples(grad_cam(got.activations, got.gradients[0]).relu().numpy()[0], LayerSpec("BCT", 8, 0), 320)
+    laid = upsample_to_samples(
+        grad_cam(got.activations, got.gradients[0]).relu().numpy()[0], LayerSpec("BCT", 8, 0), 320
+    )
     assert (laid * np.arange(320)).sum() / laid.sum() == pytest.approx(at, abs=1.0)
 
 
@@ -113,7 +117,7 @@ def test_an_impulse_makes_its_own_token_strongest(token: int) -> None:
     x = torch.zeros(1, 2, 200)
     x[0, 1, token * 10 + 3] = 1.0
     got = capture(model, x, torch.eye(4)[:1])
-    laid = lay_on_samples(grad_cam(got.activations, got.gradients[0]).numpy()[0], layer, 200)
+    laid = upsample_to_samples(grad_cam(got.activations, got.gradients[0]).numpy()[0], layer, 200)
     assert token * 10 <= int(laid.argmax()) < (token + 1) * 10
 
 
@@ -154,13 +158,13 @@ def test_layers_are_averaged_on_the_finest_by_hand() -> None:
 def test_leads_that_a_layer_keeps_apart_are_taken_apart() -> None:
     # Two leads of three cells, a separator before and after each, behind one class token: tokens 10, then 0..9.
     output = torch.tensor([10.0, *range(10)])[None, :, None]
-    layer = LayerSpec("BTC", 4, 1.5, skip=1, leads=2, between=1)
+    layer = LayerSpec("BTC", 4, 1.5, n_prefix_tokens=1, leads=2, n_separators=1)
     cells = to_cells(output, layer)
     assert cells.tolist() == [[[1, 2, 3, 6, 7, 8]]]
     assert lead_cells(cells[0], layer).tolist() == [[[1, 2, 3], [6, 7, 8]]]
     both = cells[0].repeat(2, 1)
-    assert own_cells(both, layer, [1, 0]).tolist() == [[6, 7, 8], [1, 2, 3]]
-    assert moment_cells(cells[0, 0], layer).tolist() == [7, 9, 11]
+    assert select_lead(both, layer, [1, 0]).tolist() == [[6, 7, 8], [1, 2, 3]]
+    assert sum_leads(cells[0, 0], layer).tolist() == [7, 9, 11]
     # One cell later, within each lead.
     assert shift_cells(cells[0], layer, 4).tolist() == [[2, 3, 3, 7, 8, 8]]
     # A view, so that a channel can be put out in place.
@@ -170,18 +174,18 @@ def test_leads_that_a_layer_keeps_apart_are_taken_apart() -> None:
 
 def test_leads_end_to_end_are_read_off_on_the_way() -> None:
     # Two leads of 10 samples; tokens every 4 samples of the run, from 1.5: centres 1.5, 5.5, 9.5, 13.5, 17.5.
-    layer = LayerSpec("BTC", 5, 2, leads=2, run=(4, 1.5, 10))
+    layer = LayerSpec("BTC", 5, 2, leads=2, concat_grid=(4, 1.5, 10))
     cells = torch.tensor([[1.5, 5.5, 9.5, 13.5, 17.5]])  # each holds its own place in the run
     assert lead_cells(cells, layer).tolist() == [[[2, 7], [12, 17]]]
-    assert own_cells(cells, layer, [1]).tolist() == [[12, 17]]
-    assert moment_cells(cells[0], layer).tolist() == [14, 24]
+    assert select_lead(cells, layer, [1]).tolist() == [[12, 17]]
+    assert sum_leads(cells[0], layer).tolist() == [14, 24]
 
 
 def test_a_layer_whose_cells_look_at_every_lead_stays_as_it_is() -> None:
     layer = LayerSpec("BCT", 4, 0)
     cells = torch.arange(6.0).view(2, 3)
-    assert own_cells(cells, layer, [5, 7]) is cells
-    assert moment_cells(cells, layer) is cells
+    assert select_lead(cells, layer, [5, 7]) is cells
+    assert sum_leads(cells, layer) is cells
 
 
 def test_how_far_leads_are_mixed_by_hand() -> None:

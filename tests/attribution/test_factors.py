@@ -15,8 +15,8 @@ from ecgcam.attribution.factors import deep_feature_factorization, factorized
 from ecgcam.attribution.hooks import with_cells
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 
 
 class UpAndDown(nn.Module):
@@ -128,7 +128,7 @@ class Tokens(nn.Module):
 
 
 def tokens(layout: str) -> EcgTextModel:
-    return toy_model(Tokens(layout), {"layer": LayerSpec(layout, 1.0, 0.0, skip=1, leads=2)}, samples=4)  # type: ignore[arg-type]
+    return toy_model(Tokens(layout), {"layer": LayerSpec(layout, 1.0, 0.0, n_prefix_tokens=1, leads=2)}, samples=4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["BTC", "TBC"])

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.cells import lay_on_samples, spread_on_samples
-from ecgcam.attribution.hooks import ReluRule, capture
+from ecgcam.attribution.cells import spread_on_samples, upsample_to_samples
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem
+from ecgcam.attribution.rules import ReluRule
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 
@@ -241,7 +242,7 @@ def test_cells_spread_on_samples_keep_their_sums() -> None:
         assert spread.sum() == pytest.approx(cells.sum())
         # A lone cell has the shape that laying it on samples gives it.
         lone = np.eye(count)[2]
-        laid = lay_on_samples(lone, layer, 24)
+        laid = upsample_to_samples(lone, layer, 24)
         np.testing.assert_allclose(spread_on_samples(lone, layer, 24), laid / laid.sum(), rtol=1e-6)
 
 
@@ -319,7 +320,7 @@ def test_a_sum_that_is_far_off_is_said() -> None:
     problem = asked(deep(smooth=True, similarity="cosine"), LONG, text=1)
     run("integrated-gradients", problem, steps=1)
     (warning,) = problem.warnings
-    assert "a larger --set steps" in warning
+    assert "a larger `options` steps" in warning
     assert problem.report["completeness_error"] > 0.05 * abs(problem.report["score_difference"])
 
 
@@ -392,7 +393,7 @@ def test_guided_grad_cam_is_the_product_of_its_two_parts() -> None:
             if cam == "lead":
                 signal[1 - lead] = problem.fill[1 - lead]
             (cells,) = capture(problem.model, signal[None], problem.text[None], None, grad_cam).reduced[0]
-            expected[lead] = guided[lead] * torch.from_numpy(lay_on_samples(cells.relu().numpy(), STEP2, 16))
+            expected[lead] = guided[lead] * torch.from_numpy(upsample_to_samples(cells.relu().numpy(), STEP2, 16))
         torch.testing.assert_close(run("guided-grad-cam", problem, cam=cam), expected)
 
 
@@ -505,14 +506,14 @@ def test_nothing_stays_behind_when_the_network_fails(name: str) -> None:
 def test_another_non_linearity_is_refused_and_named(other: Callable[[Tensor], Tensor]) -> None:
     model = toy_model(Paper(lambda x: other(x.relu())), {"features": SAMPLES}, samples=2, width=1)
     for name in RULES:
-        with pytest.raises(EcgcamError, match=f"--method {name}: .* runs .*; choose another") as caught:
+        with pytest.raises(EcgcamError, match=f"`method` {name}: .* runs .*; choose another") as caught:
             run(name, asked(model, torch.ones(2, 2)))
         assert "\n" not in str(caught.value)
 
 
 def test_a_network_without_relu_is_refused() -> None:
     for name in RULES:
-        with pytest.raises(EcgcamError, match=f"--method {name}: .* runs none; choose another"):
+        with pytest.raises(EcgcamError, match=f"`method` {name}: .* runs none; choose another"):
             run(name, asked(linear(), X))
 
 
@@ -593,7 +594,7 @@ def test_every_method_on_every_model(name: str, model: tuple[str, EcgTextModel],
         return ecgcam.explain(record, texts[:count], loaded, method=name, options=SHORT.get(name, {}), gradient=None)
 
     if which == "merl vit" and name in RULES:
-        with pytest.raises(EcgcamError, match=f"--method {name}: .* runs gelu, .*; choose another method") as caught:
+        with pytest.raises(EcgcamError, match=f"`method` {name}: .* runs gelu, .*; choose another method") as caught:
             explained(1)
         assert "\n" not in str(caught.value)
     else:
@@ -630,7 +631,7 @@ def test_what_a_method_reports_and_warns_of_reaches_the_result(record: Record) -
     report = got.meta["report"]
     assert report["score_difference"] == pytest.approx(got.score - got.empty_score, abs=1e-6)
     assert got.map.sum() + report["sum_in_padding"] == pytest.approx(report["sum"], rel=1e-4)
-    assert any("a larger --set steps" in warning for warning in got.meta["warnings"])
+    assert any("a larger `options` steps" in warning for warning in got.meta["warnings"])
 
 
 def test_of_mini_the_parts_of_full_grad_are_its_score(record: Record) -> None:
@@ -662,5 +663,7 @@ def test_prompts_of_a_window_share_what_goes_through_the_model(name: str) -> Non
         torch.testing.assert_close(together, run(name, replace(problem, text=text, report={}), **options))
         if name != "smooth-grad":  # whose noisy windows are each a window of their own
             assert (passes >= 100) == (number in (0, 32)), number
-            assert name == "gradient-shap" or max(ran) <= one.followed < one.batch  # its starts run without a graph
+            assert (
+                name == "gradient-shap" or max(ran) <= one.backward_batch < one.batch
+            )  # its starts run without a graph
     assert not any(parameter.grad is not None for parameter in network.parameters())

@@ -14,16 +14,15 @@ from ecgcam.attribution.hooks import (
     capture,
     cell_width,
     curvature,
-    frozen,
+    gradients_along_path,
     input_gradient,
-    output_shapes,
     outputs_of,
-    slopes_along,
-    unscaled_slopes,
+    unnormalised_gradients,
 )  # fmt: skip
+from ecgcam.attribution.taps import output_shapes
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel, frozen
+from ecgcam.protocol.spec import LayerSpec
 
 SAMPLES = LayerSpec("BCT", 1.0, 0.0)
 
@@ -189,7 +188,7 @@ class Odd(Paper):
         ("twice", "features", "ran 2 times"),
         ("plain", "unused", "ran 0 times"),
         ("zero", "features", "exactly zero"),
-        ("plain", "nowhere", "declares features, unused"),
+        ("plain", "nowhere", "no such layer in toy; choose from features, unused"),
     ],
 )
 def test_a_layer_that_cannot_be_explained_is_an_error(how: str, layer: str, says: str) -> None:
@@ -337,17 +336,17 @@ class Wrapped(nn.Module):
 
 
 LAYOUTS = {
-    "class token": LayerSpec("BTC", 1.0, 0.0, skip=1),
-    "time first": LayerSpec("TBC", 1.0, 0.0, skip=1),
-    "tuple": LayerSpec("BTC", 1.0, 0.0, skip=1, part=1),
-    "grid": LayerSpec("BTC", 1.0, 0.0, skip=1, leads=2),
-    "separators": LayerSpec("BTC", 1.0, 0.0, skip=1, leads=2, between=1),
+    "class token": LayerSpec("BTC", 1.0, 0.0, n_prefix_tokens=1),
+    "time first": LayerSpec("TBC", 1.0, 0.0, n_prefix_tokens=1),
+    "tuple": LayerSpec("BTC", 1.0, 0.0, n_prefix_tokens=1, part=1),
+    "grid": LayerSpec("BTC", 1.0, 0.0, n_prefix_tokens=1, leads=2),
+    "separators": LayerSpec("BTC", 1.0, 0.0, n_prefix_tokens=1, leads=2, n_separators=1),
 }
 TRIES: list[Callable[[EcgTextModel, str], object]] = [
     lambda model, path: capture(model, X, torch.eye(2), path),
     lambda model, path: curvature(model, X, torch.eye(2)[0], path),
-    lambda model, path: slopes_along(model, X, 0 * X, torch.eye(2)[0], [0.5, 1.0], path),
-    lambda model, path: unscaled_slopes(model, X, torch.eye(2)[0], path),
+    lambda model, path: gradients_along_path(model, X, 0 * X, torch.eye(2)[0], [0.5, 1.0], path),
+    lambda model, path: unnormalised_gradients(model, X, torch.eye(2)[0], path),
 ]
 
 
@@ -359,7 +358,7 @@ def test_a_layer_behind_which_only_the_class_token_is_read_names_one_to_use(
     where = LAYOUTS[how]
     declared = {"first.layer": where, "last.layer": where, "aside": SAMPLES}
     model = toy_model(Readout(how), declared, samples=4)
-    with pytest.raises(EcgcamError, match=r"--layer last\.layer: .* exactly zero .*; use --layer first\.layer$"):
+    with pytest.raises(EcgcamError, match=r"`layer` last\.layer: .* exactly zero .*; use `layer` first\.layer$"):
         ask(model, "last.layer")
     ask(model, "first.layer")
     assert not any(module._forward_hooks for module in model.network.modules())
@@ -405,10 +404,10 @@ def test_slopes_along_are_those_of_each_point_by_itself(network: type[nn.Module]
     model = toy_model(network(), {"features": SAMPLES}, samples=4)
     x, start, text, points = torch.randn(3, 2, 4), torch.randn(1, 2, 4), torch.eye(2)[0], [0.1, 0.4, 0.8, 1.0]
     model.encode_signal(x)
-    slopes_along(model, x, start, text, points, batch=6)  # what is remembered of the model is looked at once
+    gradients_along_path(model, x, start, text, points, batch=6)  # what is remembered of the model is looked at once
     ran = []
     handle = model.network.features.register_forward_hook(lambda *_: ran.append(1))
-    way, slopes = slopes_along(model, x, start, text, points, batch=6)
+    way, slopes = gradients_along_path(model, x, start, text, points, batch=6)
     handle.remove()
     assert len(ran) == passes  # two at a time of the three signals' layers, where nothing goes around the layer
     begin, end = model.network.features(start).detach(), model.network.features(x).detach()

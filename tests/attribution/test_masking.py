@@ -62,7 +62,7 @@ def test_masking_one_lead_leaves_the_others_bit_equal(name: str) -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(EcgcamError, match=r"--mask silence: no such mask; choose from baseline"):
+    with pytest.raises(EcgcamError, match=r"`mask` silence: no such mask; choose from baseline"):
         fill_signal("silence", X, VALID, ZERO)
     with pytest.raises(EcgcamError, match="states no training mean"):
         fill_signal("mean", X, VALID, ZERO)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ecgcam.attribution.perturbation import lead_occlusion, occlusion, wave_occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.spec import LayerSpec
 
 LAYER = {"features": LayerSpec("BCT", 1.0, 0.0)}
 
@@ -156,7 +156,7 @@ def test_without_a_beat_nothing_is_hidden_and_that_is_said() -> None:
 
 
 def test_a_window_whose_heartbeats_nobody_knows_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="where the heartbeats are"):
+    with pytest.raises(ValueError, match="places of the heartbeats are missing"):
         wave_occlusion(replace(problem(Mixing(), 20), parts=None))
 
 

@@ -26,8 +26,8 @@ from ecgcam.attribution.rerun import (
     ss_cam,
 )
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec
 
 Method = Callable[..., Tensor]
 SAMPLES = LayerSpec("BCT", 1.0, 0.0)
@@ -226,7 +226,7 @@ class Weighed(Line):
 def test_cam_is_refused_where_the_head_is_not_linear_or_reads_no_mean(network: type[nn.Module]) -> None:
     problem, alone = line((1, 1))
     model = toy_model(network(), {"features": SAMPLES}, leads=("I",), samples=2)
-    with pytest.raises(EcgcamError, match="--method cam: defined only where a linear head reads the mean"):
+    with pytest.raises(EcgcamError, match="`method` cam: defined only where a linear head reads the mean"):
         class_activation(replace(problem, model=model), alone)
 
 

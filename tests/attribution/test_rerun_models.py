@@ -12,7 +12,7 @@ from tests.narrow import narrow_resnet, narrow_vit
 import ecgcam
 from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
-from ecgcam.models.base import EcgTextModel
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.records.waves import find_waves
@@ -102,23 +102,23 @@ def test_every_method_on_every_model(name: str, model: tuple[list[str], EcgTextM
 )
 def test_long_methods_tell_how_far_they_are(name: str, options: dict[str, object], of: int | None) -> None:
     """Steps upwards, each told once, up to all of it; a second prompt that has the runs in common tells nothing new."""
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
     record = recorded([6], seconds=5)
     ecgcam.explain(
         record, TEXTS["mini"][:1], method=name, options=options, gradient=None, batch=8,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: on_progress.append((done, total)),
     )  # fmt: skip
-    longest = max(total for _, total in told)
+    longest = max(total for _, total in on_progress)
     assert of in (None, longest)
-    steps = [done for done, total in told if total == longest]
+    steps = [done for done, total in on_progress if total == longest]
     assert steps == sorted(set(steps))
     assert steps[-1] >= longest - 8
 
 
 def test_methods_of_one_pass_tell_nothing() -> None:
-    told: list[tuple[int, int]] = []
-    ecgcam.explain(recorded([6]), TEXTS["mini"][:1], progress=lambda done, total: told.append((done, total)))
-    assert not told
+    on_progress: list[tuple[int, int]] = []
+    ecgcam.explain(recorded([6]), TEXTS["mini"][:1], progress=lambda done, total: on_progress.append((done, total)))
+    assert not on_progress
 
 
 def test_wave_occlusion_takes_the_beats_of_the_record() -> None:

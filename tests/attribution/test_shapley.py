@@ -15,7 +15,7 @@ from ecgcam.attribution import shapley
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.shapley import lead_shapley
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.spec import LayerSpec
 
 LAYER = {"features": LayerSpec("BCT", 1.0, 0.0)}
 NAMES = tuple(f"V{i}" for i in range(1, 13))
@@ -143,5 +143,5 @@ def test_prompts_of_one_window_share_its_passes() -> None:
 
 @pytest.mark.parametrize("count", [2, 7])
 def test_orders_that_make_no_pairs_are_refused(count: int) -> None:
-    with pytest.raises(EcgcamError, match=f"permutations={count}.*even number from 4"):
+    with pytest.raises(EcgcamError, match=f"permutations={count}.*even number of 4 or more"):
         lead_shapley(game(9, "sum"), permutations=count)

@@ -63,8 +63,8 @@ def test_no_width_is_no_smoothing_and_inputs_stay() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [((40.0, "median"), "no such smoother"), ((-1.0, "mean"), "cannot be negative"), ((1e6, "mean"), "wider than the window"),
-     ((float("nan"), "mean"), "cannot be negative")],
+    [((40.0, "median"), "no such smoother"), ((-1.0, "mean"), "must be 0 or more"), ((1e6, "mean"), "wider than the window"),
+     ((float("nan"), "mean"), "must be 0 or more")],
 )  # fmt: skip
 def test_errors(arguments: tuple[float, str], says: str) -> None:
     with pytest.raises(EcgcamError, match=says):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tests.cli.conftest import Result, Run
 from tests.cli.test_many import _load_once, assert_same_results, lines, statuses
-from wfdb.io import _signal
 
-from ecgcam.records import readers
+from ecgcam.records import readers, wfdb_files
 from ecgcam.records.simulator import simulate
+from ecgcam.runs import engine
 
 FLAGS = ("--text", "af", "--no-png", "--no-gradient", "--quiet")
 
@@ -115,8 +115,17 @@ def test_between_finding_and_reading(
 ) -> None:
     shutil.copytree(five, here / "as it was")
     assert ecgcam("explain", five, *FLAGS, "--out", "whole").code == 0
-    when_the_model_is_loaded(monkeypatch, lambda: change(five / "r2.hea"))
+    if jobs == 1:
+        when_the_model_is_loaded(monkeypatch, lambda: change(five / "r2.hea"))
+    else:  # workers load models of their own; they start when their number is known
+
+        def workers_for(*args: Any, **kwargs: Any) -> int:
+            change(five / "r2.hea")
+            return engine.workers_for(*args, **kwargs)
+
+        monkeypatch.setattr("ecgcam.runs.explain_call.workers_for", workers_for)
     got = ecgcam("explain", five, *FLAGS, "--out", "out", "--jobs", jobs)
+    monkeypatch.setattr("ecgcam.runs.explain_call.workers_for", engine.workers_for)
     assert_one_failed(got, here / "out", "r2", "in/r2")
     monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
     shutil.rmtree(five)
@@ -143,26 +152,26 @@ def test_the_whole_folder_is_gone(ecgcam: Run, five: Path, here: Path, monkeypat
 
 def test_shorter_while_it_is_read(ecgcam: Run, five: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its length has been held against its header."""
-    check = readers._check_header
+    check = wfdb_files._check
 
-    def checked(header: Path, head: Any) -> None:
-        check(header, head)
-        if header.stem == "r2":
-            os.truncate(header.with_suffix(".dat"), 3001)
+    def checked(head: Any, *rest: Any) -> None:
+        check(head, *rest)
+        if head.path.stem == "r2":
+            os.truncate(head.path.with_suffix(".dat"), 3001)
 
-    monkeypatch.setattr(readers, "_check_header", checked)
+    monkeypatch.setattr(wfdb_files, "_check", checked)
     got = ecgcam("explain", five, *FLAGS, "--out", "out", "--jobs", "1")
     assert_one_failed(got, here / "out", "r2", "r2.hea: its signals cannot be read")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES])
-@pytest.mark.parametrize("where", ["_signal._rd_dat_file", "Path.open", "os.stat"])
+@pytest.mark.parametrize("where", ["wfdb_files.decode", "Path.open", "os.stat"])
 def test_a_drive_that_fails(
     ecgcam: Run, five: Path, here: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str
 ) -> None:
     """The system's errors, wherever they come up."""
-    owner: Any = {"Path.open": Path, "os.stat": os, "_signal._rd_dat_file": _signal}[where]
+    owner: Any = {"Path.open": Path, "os.stat": os, "wfdb_files.decode": wfdb_files}[where]
     name = where.partition(".")[2]
     real, hit = getattr(owner, name), []
 
@@ -199,11 +208,11 @@ def test_in_the_middle_of_a_long_recording(
 
     def read(*args: Any) -> Any:
         calls.append(args)
-        if len(calls) == 3:  # the first is for the check of the call
+        if len(calls) == 2:
             change(here / "in/long.hea")
         return readers.read_stretch(*args)
 
-    monkeypatch.setattr("ecgcam.batch.reading.read_stretch", read)
+    monkeypatch.setattr("ecgcam.runs.reading.read_stretch", read)
     got = ecgcam("explain", "in/long.hea", *FLAGS, "--all", "--out", "out", "--jobs", "1")
     assert got.code == 1
     assert got.err.count("\n") == 1, got.err

@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.cli.conftest import Run, tree
 from tests.handmade import explanation
 
-from ecgcam.batch.packs import Packs
-from ecgcam.store import encode_result, summary_text, write_result
+from ecgcam.cli.cmd_draw import _outline
+from ecgcam.evidence.truths import read_truth
+from ecgcam.runs.packs import Packs
+from ecgcam.runs.writer import Outputs, encode_result, write_result
 
 NAMES = ["lead-I.png", "lead-V1.png", "page.png"]
 
@@ -43,15 +47,69 @@ def test_the_scale_changes_the_pictures_and_out_leaves_the_originals(ecgcam: Run
     assert drawn["lead-V1.png"] != before["lead-V1.png"]  # blank in the scale of evidence: its gain is negative
 
 
+def test_formats_width_and_a_caption_for_a_journal(ecgcam: Run, result: Path, tmp_path: Path) -> None:
+    got = ecgcam("draw", result, "--format", "pdf", "--format", "svg", "--width-mm", "180", "--out", tmp_path / "new")
+    assert got.code == 0, got.err
+    folder = tmp_path / "new/rec/atrial-fibrillation"
+    stems = ("lead-I", "lead-V1", "page")
+    assert sorted(tree(folder)) == sorted(
+        ["caption.txt", *(f"{stem}.{end}" for stem in stems for end in ("pdf", "svg"))]
+    )
+    caption = (folder / "caption.txt").read_text()
+    for words in (
+        "atrial fibrillation",
+        "score 0.750",
+        "method grad-cam",
+        "layer a.b",
+        "Research use only",
+        "A warning",
+    ):
+        assert words in caption
+    svg = (folder / "page.svg").read_text()
+    assert "<title>“atrial fibrillation”</title>" in svg
+    assert 'width="510.2' in svg  # 180 mm in points
+    assert ">I</text>" in svg  # text, not outlines
+
+
+def test_the_truth_is_outlined_on_request(ecgcam: Run, result: Path, tmp_path: Path) -> None:
+    """Of the pictures the page alone changes; samples 3.2 to 3.5 s of lead I are the truth."""
+    mask = np.zeros((1, 50), bool)
+    mask[0, 32:35] = True
+    np.savez(tmp_path / "rec-truth.npz", mask=mask, leads=np.array(["I"]), fs=10.0)
+    before = tree(result)
+    got = ecgcam("draw", result, "--truth", tmp_path / "rec-truth.npz", "--out", tmp_path / "new")
+    assert got.code == 0, got.err
+    drawn = tree(tmp_path / "new/rec/atrial-fibrillation")
+    assert drawn["lead-I.png"] == before["lead-I.png"]
+    assert drawn["page.png"] != before["page.png"]
+    assert _outline(read_truth(tmp_path / "rec-truth.npz"), explanation()).nonzero()[1].tolist() == [2, 3, 4]
+    got = ecgcam("draw", result, "--annotations", "atr:V")
+    assert (got.code, got.err.count("\n")) == (2, 1)
+
+
+def test_several_results_in_one_figure(ecgcam: Run, result: Path, tmp_path: Path) -> None:
+    write_result(explanation("normal ECG"), tmp_path / "out/rec/normal-ecg", Outputs(png=False))
+    file = tmp_path / "figure.png"
+    got = ecgcam("draw", tmp_path / "out", "--together", file, "--dpi", "60")
+    assert (got.code, got.out) == (0, f"{file}\n")
+    with Image.open(file) as image:
+        assert image.width == pytest.approx(366 / 25.4 * 60, abs=1)
+    caption = (tmp_path / "figure-caption.txt").read_text()
+    assert caption.startswith("(a) “atrial fibrillation”")
+    assert "(b) “normal ECG”" in caption
+    got = ecgcam("draw", tmp_path / "out", "--together", file, "--format", "pdf")
+    assert (got.code, got.err.count("\n")) == (2, 1)
+
+
 def test_windows_of_a_recording_keep_their_folders(ecgcam: Run, tmp_path: Path) -> None:
-    write_result(explanation(), tmp_path / "out/rec/atrial-fibrillation/w00003.000", png=False)
+    write_result(explanation(), tmp_path / "out/rec/atrial-fibrillation/w00003.000", Outputs(png=False))
     assert ecgcam("draw", tmp_path / "out", "--out", tmp_path / "new").code == 0
     assert (tmp_path / "new/rec/atrial-fibrillation/w00003.000/page.png").is_file()
 
 
 def test_a_pack_is_drawn_into_out_only(ecgcam: Run, tmp_path: Path) -> None:
-    summary, files = encode_result(explanation(), png=False)
-    Packs(tmp_path, 10).add("rec/atrial-fibrillation", files | {"summary.json": summary_text(summary).encode()})
+    _, files = encode_result(explanation(), Path("rec/atrial-fibrillation"), Outputs(png=False))
+    Packs(tmp_path, 10).add("rec/atrial-fibrillation", files)
     got = ecgcam("draw", tmp_path)
     assert got.code == 2
     assert "choose a folder with --out DIR" in got.err
@@ -77,13 +135,14 @@ def test_what_is_damaged_fails_alone(ecgcam: Run, result: Path, tmp_path: Path) 
         (["truth.npz"], "truth.npz: not an explanation of ecgcam"),
         (["out", "--scale", "loud"], "--scale loud: no such choice"),
         (["out", "--layout", "round"], "--layout round: no such choice"),
+        (["out", "--format", "gif"], "--format gif: no such picture format; choose from png, pdf, svg"),
+        (["out", "--dpi", "3"], "--dpi 3: must lie between 30 and 2400"),
+        (["out", "--width-mm", "20"], "--width-mm 20: must lie between 80 and 2000"),
     ],
 )
 def test_bad_input_is_one_line(
     ecgcam: Run, result: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
 ) -> None:
-    import numpy as np
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     np.savez(tmp_path / "truth.npz", mask=np.zeros((12, 10), bool))
@@ -95,10 +154,10 @@ def test_bad_input_is_one_line(
 
 
 def test_two_results_with_one_place_do_not_hide_each_other(ecgcam: Run, result: Path, tmp_path: Path) -> None:
-    write_result(explanation(), tmp_path / "other/rec/atrial-fibrillation", png=False)
+    write_result(explanation(), tmp_path / "other/rec/atrial-fibrillation", Outputs(png=False))
     got = ecgcam("draw", tmp_path / "out", tmp_path / "other", "--out", tmp_path / "new")
     assert got.code == 1
-    assert "would go where those of" in got.err
+    assert "its pictures would replace those of" in got.err
 
 
 def test_drawing_needs_no_torch(result: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Run, tree
 from tests.handmade import explanation
 
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 
 # Where a file goes in a call: X; what else the call needs is there and good (GOOD is a result, SCAN a picture).
 PLACES: dict[str, list[str]] = {
@@ -26,6 +26,7 @@ PLACES: dict[str, list[str]] = {
     "explain --out": ["explain", "RECORD", "--text", "af", "--out", "X"],
     "score RECORD": ["score", "X"],
     "score --text-file": ["score", "RECORD", "--text-file", "X"],
+    "inspect RECORD": ["inspect", "X"],
     "evaluate RECORD": ["evaluate", "X", "--text", "af"],
     "evaluate --truth": ["evaluate", "RECORD", "--text", "af", "--what", "localisation", "--truth", "X"],
     "evaluate --out": ["evaluate", "RECORD", "--text", "af", "--out", "X"],
@@ -58,7 +59,7 @@ SUFFIX = {
     "NPZ": ".npz", "OUT": ".npz", "--evidence": ".jsonl", "IMAGE": ".png", "--boxes": ".toml", "show": ".toml", "check": ".pt",
     "--text-model": "", "--truth": "", "--out": "",
 }  # fmt: skip
-# What is no fault there: a folder to write into, a text among prompts, and the like.
+# Not faults: a folder to write into, a text among prompts, and the like.
 FINE = {
     *((f"{command} --out", kind) for command in ("explain", "evaluate", "draw", "simulate", "summarize")
       for kind in ("folder", "missing", "blank")),
@@ -78,7 +79,7 @@ def make(folder: Path, kind: str, suffix: str) -> str:
         case "junk":
             path.write_bytes(JUNK)
         case "text":
-            path.write_text("Dear reader,\nthis is no such file.\n")
+            path.write_text("Good morning,\nthis is another kind of file.\n")
         case "broken link":
             path.symlink_to(folder / "nowhere")
         case "loop of links":
@@ -129,7 +130,7 @@ def test_it_is_one_line(
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    write_result(explanation(), tmp_path / "good", png=False)
+    write_result(explanation(), tmp_path / "good", Outputs(png=False))
     Image.new("RGB", (400, 280)).save(tmp_path / "scan.png")
     (tmp_path / "prompts.txt").write_text("af\n")
     np.savez(tmp_path / "other.npz", other=np.ones(3))

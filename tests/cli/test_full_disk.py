@@ -15,10 +15,10 @@ from tests.cli.test_process import call
 from tests.conftest import ROOT
 from tests.handmade import explanation
 
-from ecgcam.batch.packs import Packs
 from ecgcam.errors import EcgcamError
 from ecgcam.files import pack_members
-from ecgcam.store import write_result
+from ecgcam.runs.packs import Packs
+from ecgcam.runs.writer import Outputs, write_result
 
 FAST = ("--no-png", "--no-gradient", "--jobs", "1", "--quiet")
 
@@ -64,7 +64,10 @@ def test_results_that_find_no_room_leave_nothing(disk: Path, recordings: Path) -
     lines = got.stderr.splitlines()
     assert (got.returncode, got.stdout) == (2, "")
     assert len(lines) == 3
-    assert all("cannot be written (No space left on device); nothing of it was kept" in line for line in lines)
+    assert all(
+        "cannot be written (No space left on device); nothing of it was kept; choose another --out" in line
+        for line in lines
+    )
     assert tree(disk) == before
 
 
@@ -111,7 +114,7 @@ def test_a_pack_ends_after_its_last_whole_result(disk: Path) -> None:
 def test_every_command_that_writes_says_so_and_leaves_nothing(disk: Path, recordings: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    write_result(explanation(), tmp_path / "result/rec/af", png=False)
+    write_result(explanation(), tmp_path / "result/rec/af", Outputs(png=False))
     (tmp_path / "prompts.txt").write_text("af\n")
     Image.new("RGB", (300, 200)).save(tmp_path / "scan.png")
     fill(disk, 0)
@@ -163,10 +166,10 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from tests.handmade import explanation
 from ecgcam.errors import EcgcamError
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 for again in range(2):
     try:
-        write_result(explanation(), Path(sys.argv[2]), png=False)
+        write_result(explanation(), Path(sys.argv[2]), Outputs(png=False))
     except EcgcamError as error:
         print(error)
 """
@@ -180,5 +183,5 @@ def test_every_write_may_fail(tmp_path: Path, most: int) -> None:
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert got.stderr == ""
-    assert got.stdout.count("cannot be written (File too large); nothing of it was kept\n") == 2
+    assert got.stdout.count("cannot be written (File too large); nothing of it was kept; choose another `out`\n") == 2
     assert tree(tmp_path) == {}

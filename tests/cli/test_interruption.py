@@ -20,7 +20,7 @@ from tests.cli.conftest import Run
 from tests.cli.test_many import assert_same_results, six  # noqa: F401  (a fixture)
 from tests.cli.test_process import ECGCAM
 
-from ecgcam.explanation import Explanation
+from ecgcam.results.explanation import Explanation
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +36,19 @@ def test_whatever_is_raised_over_it(
 ) -> None:
     """A zip file that is left in the middle of a write raises an error of its own."""
 
-    def savez(*_: object, **__: object) -> None:
+    def save(*_: object, **__: object) -> None:
         try:
             raise KeyboardInterrupt
         finally:
             raise ValueError("Can't close the ZIP file while there is an open writing handle on it")
 
-    monkeypatch.setattr("numpy.savez_compressed", savez)
+    monkeypatch.setattr("ecgcam.results.explanation.save_arrays", save)
     got = ecgcam(
         "explain", lead_v1, "--text", "af", "--fs", "500", "--lead-names", "V1", "--no-png", "--jobs", "1",
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert (got.code, got.out) == (130, "")
-    assert got.err.splitlines()[-1] == "ecgcam: interrupted; what was written is whole"
+    assert got.err.splitlines()[-1] == "ecgcam: interrupted; finished results are complete"
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
 
@@ -70,7 +70,7 @@ ecgcam.cli.main(["--version"])
 """
     got = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
     assert (got.returncode, got.stdout) == (130, "")
-    assert got.stderr == "ecgcam: interrupted; what was written is whole\n"
+    assert got.stderr == "ecgcam: interrupted; finished results are complete\n"
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
@@ -80,7 +80,7 @@ def test_while_torch_is_imported_it_waits(number: str) -> None:
 import os, signal, sys, time, types, importlib.machinery
 from ecgcam.cli import signals
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signals.heed()
+signals.install_handlers()
 torch = sys.modules["torch"] = types.ModuleType("torch")
 torch.__spec__ = importlib.machinery.ModuleSpec("torch", None)
 torch.__spec__._initializing = True
@@ -114,7 +114,7 @@ def test_after_so_many_results(recordings: Path, tmp_path: Path, results: int, j
     call.send_signal(signal.SIGINT)
     _, err = call.communicate(timeout=120)
     assert call.returncode == 130, err
-    assert err.splitlines()[-1] == "ecgcam: interrupted; what was written is whole"
+    assert err.splitlines()[-1] == "ecgcam: interrupted; finished results are complete"
     assert "Traceback" not in err
     assert not list(tmp_path.rglob(".*"))
     there = list(tmp_path.rglob("summary.json"))
@@ -176,9 +176,9 @@ class Marked:
 
 
 LINES = {
-    signal.SIGINT: "ecgcam: interrupted; what was written is whole",
-    signal.SIGTERM: "ecgcam: ended by SIGTERM; what was written is whole",
-    signal.SIGHUP: "ecgcam: ended by SIGHUP; what was written is whole",
+    signal.SIGINT: "ecgcam: interrupted; finished results are complete",
+    signal.SIGTERM: "ecgcam: ended by SIGTERM; finished results are complete",
+    signal.SIGHUP: "ecgcam: ended by SIGHUP; finished results are complete",
 }
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by Linux's /proc")
 
@@ -307,7 +307,7 @@ def test_an_interruption_that_python_passes_over_comes_again(monkeypatch: pytest
     """Python lets no exception out of finalizers, importlib's own callbacks among them."""
     from ecgcam.cli import signals
 
-    monkeypatch.setattr("sys.unraisablehook", signals._not_lost)
+    monkeypatch.setattr("sys.unraisablehook", signals._reraise_lost_interrupt)
 
     class Finalized:
         def __del__(self) -> None:

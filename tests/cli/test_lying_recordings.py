@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tests.cli.conftest import Run
 
-from ecgcam.explanation import Explanation
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.simulator import simulate
+from ecgcam.results.explanation import Explanation
 
 Signal = np.ndarray
 FS = 500
@@ -33,7 +33,7 @@ def twice(mv: Signal) -> None:
     mv[7] = mv[6]
 
 
-def against_einthoven(mv: Signal) -> None:
+def check_einthoven(mv: Signal) -> None:
     mv[2] = -mv[2] + 0.3
 
 
@@ -76,7 +76,7 @@ LIES: dict[str, tuple[Callable[[Signal], None] | None, dict[str, object], str]] 
     "millivolts as microvolts": (None, {"gain": "1000/uV"}, "implausibly small"),
     "unit tall": (unit_tall, {}, "every lead is 1 mV tall"),
     "twice": (twice, {}, "V1"),
-    "einthoven": (against_einthoven, {}, "Einthoven"),
+    "einthoven": (check_einthoven, {}, "Einthoven"),
     "arms": (arms, {}, "arm"),
     "constant": (constant, {}, "flat or missing leads: V3"),
     "disconnected": (disconnected, {}, "flat or missing leads: V4"),

@@ -185,7 +185,7 @@ def test_prompts_from_a_pipe_are_waited_for_with_a_word(lead_v1: Path, tmp_path:
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    assert process.stderr.readline() == f"note: {pipe}: waiting for prompts, one a line, to its end\n"
+    assert process.stderr.readline() == f"note: {pipe}: waiting for prompts, one per line, until its end\n"
     pipe.write_text("af\nlbbb\n")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
@@ -196,7 +196,7 @@ def test_prompts_from_a_pipe_are_waited_for_with_a_word(lead_v1: Path, tmp_path:
 def test_a_list_of_prompts_without_an_end_is_one_line(lead_v1: Path, tmp_path: Path) -> None:
     got = call("explain", lead_v1, "--text-file", "/dev/zero", *ARRAY, cwd=tmp_path)
     assert (got.returncode, got.stdout) == (2, "")
-    assert got.stderr == "ecgcam: /dev/zero: holds more than 64 MB; --text-file takes one prompt a line\n"
+    assert got.stderr == "ecgcam: /dev/zero: holds more than 64 MB; --text-file takes one prompt per line\n"
 
 
 def test_a_device_is_not_replaced_by_a_result(tmp_path: Path) -> None:
@@ -232,4 +232,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
         f"cd {tmp_path}; rmdir {tmp_path}; exec {sys.executable} -c 'from ecgcam.cli import main; main()' score x.dat"
     )
     got = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
-    assert (got.returncode, got.stderr) == (2, "ecgcam: the folder that this runs in is gone; cd to another\n")
+    assert (got.returncode, got.stderr) == (
+        2,
+        "ecgcam: the current folder no longer exists; change to another with cd\n",
+    )

@@ -14,10 +14,10 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.test_many import _load_once
 
-from ecgcam.explanation import Explanation
+from ecgcam import explain_many
 from ecgcam.models.load import load_model
-from ecgcam.pipeline import explain_many
 from ecgcam.records import Record, read_record
+from ecgcam.results.explanation import Explanation
 
 ARRAYS = ("map", "map_cells", "gradient", "gradient_smoothed", "lead_scores", "mask_shift")
 

@@ -13,14 +13,14 @@ from tests.cli.conftest import Run, tree
 from tests.handmade import explanation
 from tests.records.by_hand import wfdb
 
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Two results of one recording, without pictures."""
     for text in ("atrial fibrillation", "normal ECG"):
-        write_result(explanation(text), tmp_path / "out/rec" / text.replace(" ", "-"), png=False)
+        write_result(explanation(text), tmp_path / "out/rec" / text.replace(" ", "-"), Outputs(png=False))
     return tmp_path / "out"
 
 
@@ -36,7 +36,10 @@ def test_a_report_is_written_beside_the_results_and_again_the_same(ecgcam: Run, 
 def test_one_result_another_place_and_fewer(ecgcam: Run, out: Path, tmp_path: Path) -> None:
     file = tmp_path / "new/one.html"
     got = ecgcam("report", out, "--out", file, "--most", 1)
-    assert (got.code, got.err) == (0, "note: 1 result is left out; --most 2 takes all, or name folders of some\n")
+    assert (got.code, got.err) == (
+        0,
+        "note: 1 result is left out of the report; --most 2 takes all, or name the folders of some\n",
+    )
     assert b"normal ECG" not in file.read_bytes()
     assert b'"leftOut":1' in file.read_bytes()
     assert ecgcam("report", out / "rec/normal-ECG/explanation.npz").code == 0
@@ -112,7 +115,7 @@ def test_explain_writes_one_too(ecgcam: Run, lead_v1: Path, tmp_path: Path) -> N
     assert got.out.count("\n") == 1
     got = ecgcam(*arguments, "--report", "--no-npz", "--force")
     assert (got.code, got.err.count("\n")) == (2, 1)
-    assert "leave one of the two out" in got.err
+    assert "leave out one of the two" in got.err
 
 
 def test_what_a_header_says_of_the_patient_never_reaches_it(ecgcam: Run, tmp_path: Path) -> None:

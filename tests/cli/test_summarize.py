@@ -14,7 +14,7 @@ from PIL import Image
 from tests.cli.conftest import Run, tree
 from tests.cohort.cohorts import explained
 
-from ecgcam.store import write_result
+from ecgcam.runs.writer import Outputs, write_result
 
 FILES = ["a.png", "b.png", "beats.npz", "leads.csv", "waves.csv"]
 
@@ -25,7 +25,7 @@ def out(tmp_path: Path) -> Path:
     for number, record in enumerate(("x", "y", "z")):
         for text in ("a", "b"):
             made = explained(text, record=record, score=0.3 + 0.1 * number)
-            write_result(made, tmp_path / "out" / record / text, png=False)
+            write_result(made, tmp_path / "out" / record / text, Outputs(png=False))
     return tmp_path / "out"
 
 
@@ -56,7 +56,9 @@ def test_tables_beats_and_pictures(ecgcam: Run, out: Path) -> None:
 
 def test_again_is_the_same_and_does_not_read_itself(ecgcam: Run, out: Path) -> None:
     for number in range(5):  # of three recordings every seed finds the same extremes
-        write_result(explained("a", record=f"r{number}", score=0.1 * number**1.7), out / f"r{number}/a", png=False)
+        write_result(
+            explained("a", record=f"r{number}", score=0.1 * number**1.7), out / f"r{number}/a", Outputs(png=False)
+        )
     first = ecgcam("summarize", out, "--no-png")
     before = tree(out / "cohort")
     assert ecgcam("summarize", out, "--no-png") == first
@@ -69,7 +71,9 @@ def test_again_is_the_same_and_does_not_read_itself(ecgcam: Run, out: Path) -> N
 def test_two_folders_are_compared(ecgcam: Run, out: Path, tmp_path: Path) -> None:
     for record in ("x", "y"):
         write_result(
-            explained("a", record=record, method="occlusion", score=0.9), tmp_path / "other" / record / "a", png=False
+            explained("a", record=record, method="occlusion", score=0.9),
+            tmp_path / "other" / record / "a",
+            Outputs(png=False),
         )
     got = ecgcam("summarize", out, tmp_path / "other", "--out", tmp_path / "both")
     assert got.code == 0
@@ -79,6 +83,7 @@ def test_two_folders_are_compared(ecgcam: Run, out: Path, tmp_path: Path) -> Non
     pictures = sorted(path.name for path in (tmp_path / "both").glob("*.png"))
     assert pictures == [
         "a--grad-cam.png",
+        "a--occlusion--difference.png",
         "a--occlusion.png",
         "b--grad-cam.png",
     ]
@@ -101,7 +106,7 @@ def test_one_recording_has_no_intervals_and_still_a_picture(ecgcam: Run, out: Pa
 
 def test_recordings_without_beats_and_gains_still_make_a_picture(ecgcam: Run, tmp_path: Path) -> None:
     blank = explained(signal=np.zeros((3, 5000)), map=np.zeros((3, 5000)), valid=np.zeros((3, 5000), bool))
-    write_result(blank, tmp_path / "out/x/a", png=False)
+    write_result(blank, tmp_path / "out/x/a", Outputs(png=False))
     got = ecgcam("summarize", tmp_path / "out")
     assert (got.code, got.err) == (0, "")
     assert "unknown" in got.out

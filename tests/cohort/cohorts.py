@@ -8,7 +8,7 @@ import numpy as np
 from tests import handmade
 from tests.records.test_waves import hand_made
 
-from ecgcam.explanation import Explanation
+from ecgcam.results.explanation import Explanation
 
 
 def explained(text: str = "a", **changes: Any) -> Explanation:

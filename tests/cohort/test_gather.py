@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from tests.cohort.cohorts import explained
 
-from ecgcam.beatwise import average_beat, wave_table
-from ecgcam.cohort.gather import TIME, collect
+from ecgcam.cohort.gather import TIME, _method_names, collect
+from ecgcam.cohort.summary import summarize
 from ecgcam.cohort.tables import comparison_rows, csv_text, lead_rows, wave_rows
 from ecgcam.records.waves import QRS, SEGMENTS
+from ecgcam.results.beatwise import average_beat, wave_table
 
 
 def on_qrs() -> np.ndarray[Any, Any]:
@@ -42,10 +43,44 @@ def test_one_method_with_two_masks_is_two() -> None:
     assert names == ["grad-cam, mask zero-mv", "grad-cam, mask noise"]
 
 
+def test_precisions_are_not_averaged() -> None:
+    half = explained("a", score=1.257)
+    half.meta["precision"] = "bf16"
+    whole = explained("a", score=0.257)
+    whole.meta["precision"] = "fp32"
+    groups = collect([whole, half])
+    assert [(group.method, group.score.tolist()) for group in groups] == [
+        ("grad-cam, precision fp32", [0.257]), ("grad-cam, precision bf16", [1.257]),
+    ]  # fmt: skip
+
+
+def test_names_show_what_differs_and_shorten_hashes() -> None:
+    settings = {
+        "a": {"model.weights": "sha256:" + "0" * 64, "attribution.method": "grad-cam", "attribution.mask": "zero"},
+        "b": {"model.weights": "sha256:" + "1" * 64, "attribution.method": "grad-cam", "attribution.mask": "zero"},
+        "c": {"model.weights": "sha256:" + "1" * 64, "attribution.method": "cam", "attribution.mask": "zero"},
+    }
+    names = _method_names(settings, {"a": "grad-cam", "b": "grad-cam", "c": "cam"})
+    assert list(names.values()) == ["grad-cam, weights 00000000", "grad-cam, weights 11111111", "cam"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mask", "noise"), ("against", ["b"]), ("options", {"steps": 3}), ("layer", "other"), ("model", "other"),
+        ("checkpoint_sha256", "1" * 64), ("precision", "bf16"), ("seed", 7),
+    ],
+)  # fmt: skip
+def test_every_setting_makes_a_group_of_its_own(key: str, value: Any) -> None:
+    other = explained("a")
+    other.meta[key] = value
+    assert len(collect([explained("a"), other])) == 2
+
+
 def test_an_even_map_is_chance_and_one_on_the_qrs_is_there() -> None:
     (even,) = collect([explained("a")])
     np.testing.assert_allclose(even.density, 1.0, rtol=1e-6)
-    (sharp,) = collect([explained("a", map=on_qrs())])
+    (sharp,) = summarize([explained("a", map=on_qrs())]).groups
     rows = {(row["lead"], row["segment"]): row for row in wave_rows(sharp)}
     assert rows["all", "QRS"]["share"] == pytest.approx(1.0)
     assert rows["V1", "T"]["share"] == 0.0
@@ -66,7 +101,7 @@ def test_all_leads_are_weighed_by_their_positive_gains() -> None:
 def test_a_lead_that_a_recording_lacks_counts_for_the_others_only() -> None:
     valid = np.ones((3, 5000), bool)
     valid[1] = False
-    (group,) = collect([explained("a"), explained("a", record="flat", valid=valid)])
+    (group,) = summarize([explained("a"), explained("a", record="flat", valid=valid)]).groups
     by_lead = {row["lead"]: row for row in lead_rows(group)}
     assert [by_lead[lead]["n"] for lead in ("all", "I", "II")] == [2, 2, 1]
     assert by_lead["II"]["low"] is None
@@ -83,10 +118,10 @@ def test_mean_beats_are_the_average_beats_on_one_time_base() -> None:
 
 
 def test_a_recording_without_beats_has_gains_and_no_waves() -> None:
-    (group,) = collect([explained("a", signal=np.zeros((3, 5000), np.float32))])
-    assert np.isfinite(group.gain).all()
-    assert np.isnan(group.share).all()
-    assert all(row["n"] == 0 and row["share"] is None for row in wave_rows(group))
+    (summary,) = summarize([explained("a", signal=np.zeros((3, 5000), np.float32))]).groups
+    assert np.isfinite(summary.group.gain).all()
+    assert np.isnan(summary.group.share).all()
+    assert all(row["n"] == 0 and row["share"] is None for row in wave_rows(summary))
 
 
 def test_pairs_are_differences_within_recordings() -> None:
@@ -97,17 +132,17 @@ def test_pairs_are_differences_within_recordings() -> None:
         ]
 
     made = [*three("grad-cam", 0.0), *three("occlusion", 0.2)[:2], explained("a", record="alone", method="occlusion")]
-    rows = list(comparison_rows(collect(made)))
+    rows = list(comparison_rows(summarize(made).comparisons))
     (gain,) = (row for row in rows if row["quantity"] == "gain" and row["lead"] == "all")
     assert (gain["method"], gain["against"], gain["n"]) == ("occlusion", "grad-cam", 2)
     # Every difference is 0.2, so the interval has no width, however far the recordings are apart.
     assert [gain[key] for key in ("difference", "low", "high")] == pytest.approx([0.2] * 3)
     assert (gain["mean"], gain["mean_against"]) == pytest.approx((0.3 + 0.2 - 0.25, 0.3 - 0.25))
-    assert not list(comparison_rows(collect(made[:3])))
+    assert not list(comparison_rows(summarize(made[:3]).comparisons))
 
 
 def test_csv_quotes_what_needs_it_and_leaves_the_unknown_empty() -> None:
     made = explained('a "quoted", text')
-    (group,) = collect([replace(made, score=1 / 3)])
+    (group,) = summarize([replace(made, score=1 / 3)]).groups
     lines = csv_text(("text", "gain", "low"), lead_rows(group)).splitlines()
     assert lines[:2] == ["text,gain,low", '"a ""quoted"", text",0.0833333,']

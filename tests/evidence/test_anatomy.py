@@ -7,9 +7,9 @@ import pytest
 from benchmarks.anatomy import WALLS, atrial, over_beats, over_wall, ventricular
 from tests import handmade
 
-from ecgcam.explanation import Explanation
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.waves import Waves
+from ecgcam.results.explanation import Explanation
 
 NAN = float("nan")
 

@@ -12,9 +12,9 @@ from benchmarks.choice import CHOSEN, Candidate, Lines, judge_all, ranked, repor
 from benchmarks.localisation import aim
 from benchmarks.parts import Parts
 
-from ecgcam.evidence.evaluation import RANDOM
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.runs.evaluation import RANDOM
 
 pytestmark = pytest.mark.slow
 CANDIDATES = [Candidate("grad-cam"), Candidate(CHOSEN, "signal.stages.0"), Candidate(RANDOM)]
@@ -55,12 +55,12 @@ def test_fine_tuning_leaves_the_model_and_lowers_the_loss(
 def test_lines_go_on_where_they_were_cut_off(mini: EcgTextModel, tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     judge_all(simulated(mini, 0, 1, ["pvc"]), CANDIDATES, mini, Lines(path, {"weights": "a"}), 0)
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(whole[:-20], encoding="utf-8")
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before[:-20], encoding="utf-8")
     again = Lines(path, {"weights": "a"})
     assert len(again.known) == 2
     judge_all(simulated(mini, 0, 1, ["pvc"]), CANDIDATES, mini, again, 0)
-    assert path.read_text(encoding="utf-8") == whole  # the same seed repeats
+    assert path.read_text(encoding="utf-8") == before  # the same seed repeats
     assert not Lines(path, {"weights": "b"}).known  # of other weights nothing is taken over
 
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence.edits import Case, order_of, top_tiles
+from ecgcam.evidence.edits import TilePerturbation, order_of, top_tiles
 
 
 def total(signals: np.ndarray) -> np.ndarray:
     return signals.sum(axis=(1, 2)).astype(np.float64)
 
 
-def case(signal: np.ndarray, leads: tuple[str, ...], *, fs: float = 100.0, **settings) -> Case:
+def case(signal: np.ndarray, leads: tuple[str, ...], *, fs: float = 100.0, **settings) -> TilePerturbation:
     signal = np.asarray(signal, np.float32)
     settings = {"fill": np.zeros_like(signal), "valid": np.ones(signal.shape, bool), **settings}
-    return Case(signal=signal, leads=leads, fs=fs, score=total, **settings)
+    return TilePerturbation(signal=signal, leads=leads, fs=fs, score=total, **settings)
 
 
 def test_tiles_are_as_long_as_asked_and_cover_every_sample() -> None:

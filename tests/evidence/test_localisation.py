@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 
 from ecgcam.errors import EcgcamError
-from ecgcam.evidence.intervals import mean_interval
-from ecgcam.evidence.localisation import measure_localisation, over_leads, over_time, widen
+from ecgcam.evidence.localisation import MarkedValues, localisation_parts, over_leads, over_time, widen
+from ecgcam.evidence.metrics import measure
+from ecgcam.results.intervals import mean_interval
 
 VALID = np.ones((2, 10), bool)
 TRUTH = np.zeros((2, 10), bool)
 TRUTH[1, 2:5] = True
+
+
+def measure_localisation(values: np.ndarray, truth: np.ndarray, valid: np.ndarray) -> dict[str, float]:
+    subject = MarkedValues.of(values, truth, valid)
+    return measure(subject) | {"chance": subject.share}
 
 
 def test_by_hand() -> None:
@@ -88,13 +94,12 @@ def test_leads_and_time_alone() -> None:
     assert over_leads(values, everywhere, VALID) is None
 
 
-def test_the_interval_of_a_mean() -> None:
-    values = np.array([0.0, 1.0] * 50)
-    mean, low, high = mean_interval(values)
-    assert mean == 0.5
-    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)
-    assert mean_interval(np.array([1.0, np.nan]))[0] == 1.0
-    assert np.isnan(mean_interval(np.array([np.nan]))).all()
-    assert np.isnan(mean_interval([])).all()
-    assert np.isnan(mean_interval(np.array([1.0]))[1])
-    assert mean_interval(values) == mean_interval(values)
+def test_parts_that_leave_no_choice_are_left_out() -> None:
+    values = np.ones((2, 10))
+    parts = dict(localisation_parts(values, TRUTH, VALID, tolerance=1.0))
+    assert list(parts) == ["", "time: ", "leads: "]
+    assert [part.share for part in parts.values()] == [5 / 20, 5 / 10, 1 / 2]  # the leads are not widened
+    everywhere = np.tile(TRUTH[1], (2, 1))
+    assert list(dict(localisation_parts(values, everywhere, VALID, tolerance=0.0))) == ["", "time: "]
+    assert list(dict(localisation_parts(values, everywhere, VALID, tolerance=9.0))) == []
+    assert list(dict(localisation_parts(values, np.zeros_like(TRUTH), VALID, tolerance=9.0))) == []

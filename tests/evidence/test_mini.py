@@ -10,9 +10,9 @@ from benchmarks import anatomy, masks, sanity
 from benchmarks.parts import Parts
 from training.data import PtbXl, load_findings, load_ptbxl
 
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.settings import Settings
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
 
 pytestmark = [pytest.mark.slow, pytest.mark.shared]
 
@@ -29,9 +29,9 @@ def mini() -> EcgTextModel:
 
 def test_maps_hang_on_weights_and_words(data: PtbXl, mini: EcgTextModel) -> None:
     found = sanity.judged(data, 9, mini, [mini, mini], each=1, draws=2, settings=Settings(gradient=None))
-    rows = {row["held against"]: row["mean"] for row in sanity.rows_of(found["values"], found["cases"])}
+    rows = {row["compared with"]: row["mean"] for row in sanity.rows_of(found["values"], found["cases"])}
     assert rows["another seed"] == pytest.approx(1.0)  # the model beside itself
-    assert abs(rows["weights from the top to stem"]) <= 0.1
+    assert abs(rows["random weights from the output back to stem"]) <= 0.1
     assert rows["other prompts"] <= 0.5
     assert rows["negation"] <= 0.0
     assert min(rows["synonyms"], rows["paraphrase"], rows["noise"], rows["shift"]) >= 0.85
@@ -68,7 +68,7 @@ def test_settling_takes_the_averages_of_what_it_saw(data: PtbXl, mini: EcgTextMo
 
 
 def test_the_warning_is_earned(data: PtbXl, mini: EcgTextModel, unpacked: Path) -> None:
-    """It flags what is no recording, and few that are: the condition on which `explain` may warn."""
+    """Inputs that are not recordings are flagged, and at most a few real recordings: otherwise `explain` must not warn."""
     reference = masks.reference_of(mini)
 
     def flagged(windows: np.ndarray) -> float:

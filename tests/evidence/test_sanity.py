@@ -10,9 +10,11 @@ import torch
 from tests.toys import toy_model
 from torch import nn
 
-from ecgcam.evidence.sanity import agreement, noisy, randomised, shifted, shuffled, signal_layers
+from ecgcam.evidence.dependence import agreement, noisy, shifted, shuffled
+from ecgcam.evidence.sanity import copy_network, randomised, signal_layers
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import LayerSpec
+from ecgcam.models.own import own_model
+from ecgcam.protocol.spec import LayerSpec
 
 
 def three_layers() -> nn.Sequential:
@@ -88,9 +90,53 @@ def test_random_weights_have_the_size_of_the_trained_and_repeat_by_seed() -> Non
 
 def test_the_copy_remembers_nothing_of_the_model() -> None:
     model = toy_model(three_layers(), {"0": LayerSpec("BCT", 1.0, 0.0)})
-    model.remember("fact", lambda: 1)
-    assert randomised(model, 1.0, 0).remember("fact", lambda: 2) == 2
-    assert model.remember("fact", lambda: 3) == 1
+    model.cached("fact", lambda: 1)
+    assert randomised(model, 1.0, 0).cached("fact", lambda: 2) == 2
+    assert model.cached("fact", lambda: 3) == 1
+
+
+class KeepsFeatures(nn.Module):
+    """Keeps tensors of its last forward pass, as many networks do; torch refuses to copy them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = three_layers()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.features = self.layers[0](x)
+        self.kept = {"all": [self.features, (self.features * 2,)]}
+        return self.layers(x)
+
+
+def test_a_network_that_keeps_tensors_of_its_forward_pass_is_copied() -> None:
+    network = KeepsFeatures()
+    network(torch.randn(1, 2, 8))
+    with pytest.raises(RuntimeError, match="deepcopy"):
+        copy.deepcopy(network)
+    twin = copy_network(network)
+    assert torch.equal(twin.features, network.features)
+    assert twin.features.grad_fn is None
+    assert network.features.grad_fn is not None
+    model = toy_model(network, {"layers.0": LayerSpec("BCT", 1.0, 0.0)})
+    assert randomised(model, 1.0, 0).network.layers[5].weight.ne(network.layers[5].weight).all()
+
+
+def test_layers_of_a_network_with_paths_of_its_own_are_drawn() -> None:
+    class User(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Conv1d(12, 2, 5, 5)
+
+        def encode_signal(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x).mean(dim=2)
+
+        def encode_text(self, texts: list[str]) -> torch.Tensor:
+            return torch.ones(len(texts), 2)
+
+    model = own_model(User(), layer="body")
+    before = model.network.state_dict()
+    after = randomised(model, 1.0, 0).network.state_dict()
+    assert all(torch.ne(before[key], after[key]).any() for key in before if key.endswith("weight"))
 
 
 def test_shuffling_moves_whole_pieces_of_all_leads_together() -> None:

@@ -81,7 +81,7 @@ def test_waves_of_each_lead_are_the_truth_and_nothing_is_known_beyond_the_marks(
     stem = unpacked / "ludb/1"
     truth = Annotations.parse("leads:N").read(stem)
     window = take_window(read_record(stem.with_suffix(".dat")), 500.0, 5000)
-    on, judged = truth.on(window), truth.judged(window)
+    on, known_samples = truth.on(window), truth.known_samples(window)
     for row, lead in enumerate(window.leads):
         marks = wfdb.rdann(str(stem), lead.lower())
         wanted = np.zeros(on.shape[1], bool)
@@ -91,7 +91,7 @@ def test_waves_of_each_lead_are_the_truth_and_nothing_is_known_beyond_the_marks(
                 wanted[marks.sample[at - 1] : marks.sample[at + 1] + 1] = True
         assert (on[row] == wanted).all()
         assert 3 <= np.diff(np.r_[0, wanted, 0].astype(int)).clip(min=0).sum() <= 30
-        assert np.flatnonzero(judged[row])[[0, -1]].tolist() == [marks.sample[0], marks.sample[-1]]
+        assert np.flatnonzero(known_samples[row])[[0, -1]].tolist() == [marks.sample[0], marks.sample[-1]]
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,11 @@ from tests.fuzz.mutate import NUMBERS, TOKENS, mutate
 # The most dangerous readers: what strangers' files go through, and what can run code where it is done carelessly.
 FIRST = (
     "wfdb header", "wfdb segments", "npy", "npz", "mat", "edf", "aecg and sierra xml", "dicom", "checkpoint, torch",
-    "model file", "boxes", "explanation",
+    "model file", "boxes", "explanation", "ge muse xml", "scp-ecg", "mfer", "csv",
 )  # fmt: skip
 # Whose branches lead: ecgcam's, and those of the readers written in Python.
 WATCHED = (
-    "ecgcam", "wfdb", "pydicom", "pyedflib", "tomllib", "numpy.lib", "torch.serialization", "torch._weights_only_unpickler",
+    "ecgcam", "wfdb", "pydicom", "tomllib", "numpy.lib", "torch.serialization", "torch._weights_only_unpickler",
 )  # fmt: skip
 _COVERED = re.compile(r"#\d+\s+(INITED|DONE)\s+cov: (\d+)")
 _RUNS = re.compile(r"Done (\d+) runs")

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from ecgcam.errors import EcgcamError
+from ecgcam.errors import EcgcamError, EcgcamWarning
 from tests.fuzz.mutate import mutate
 
 # What no case may go beyond: seconds, and bytes of memory for a file under 10 MB.
@@ -178,6 +178,7 @@ def tried(target: Target, place: Path, valid: Files, changed: Files) -> str | tu
     """Lay a case's files into a new folder, have them read, and return what `judge` says; `listen` must have been called."""
     place.mkdir()
     for file, content in changed.items():
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
         (place / file).write_bytes(content)
     told = judge(partial(target.read, place, valid, changed), place)
     shutil.rmtree(place)
@@ -224,7 +225,8 @@ def judge(read: Callable[[], None], folder: Path) -> str | tuple[str, str]:
     shown = [
         w
         for w in caught
-        if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning)
+        # Deprecations are of the libraries, and notes of ecgcam are answers.
+        if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning | EcgcamWarning)
     ]
     if shown:
         return (
@@ -237,7 +239,7 @@ def judge(read: Callable[[], None], folder: Path) -> str | tuple[str, str]:
 def _said_well(error: EcgcamError) -> tuple[str, str] | None:
     said = str(error)
     if not said.strip() or len(said) > 2000 or "Traceback" in said:
-        return (f"a message that is no line: {said[:200]!r}", _where(error))
+        return (f"a message that is not a line: {said[:200]!r}", _where(error))
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, MemoryError) or "can't allocate memory" in str(inner):

@@ -24,36 +24,38 @@ def _lines(*rows: dict[str, Any]) -> bytes:
 
 
 def manifest_seeds() -> list[Files]:
-    """Return manifests with what is done, undone again, and failed, each with a result's summary."""
-    from ecgcam.batch.manifest import Line
-
+    """Return a journal with a spec and what is done and failed, and a result's summary."""
+    fingerprint = "f" * 64
     lines = [
-        Line("a", "af", "done", "a/af"),
-        Line("b", "Vorhofflimmern ü", "failed", None, "b: cannot be read"),
-        Line("b", "af", "done", "b/af"),
+        {"spec": {"model": {"name": "m"}}, "fingerprint": fingerprint},
+        *(
+            {"record": record, "text": text, "status": status, "out": out, "error": error, "fingerprint": fingerprint}
+            for record, text, status, out, error in (
+                ("a", "af", "done", "a/af", None),
+                ("b", "Vorhofflimmern ü", "failed", None, "b: cannot be read"),
+            )
+        ),
     ]
-    summary = json.dumps({"settings": {**SETTINGS, "window": {"start": 0.0}}}, indent=2).encode()
-    return [{"manifest.jsonl": _lines(*map(asdict, lines)), "summary.json": summary}]
+    summary = {"settings": SETTINGS, "spec": {"prompt": {"text": "af"}}, "fingerprint": fingerprint}
+    return [{"manifest.jsonl": _lines(*lines), "a/af/summary.json": json.dumps(summary, indent=2).encode()}]
 
 
 def manifest(folder: Path, _valid: Files, _changed: Files) -> None:
-    """Go on as `--resume` does: what is done, whether by these settings, what is left, what is forgotten."""
-    from ecgcam.batch import manifest as kept
-    from ecgcam.batch.reading import Reading
-    from ecgcam.batch.resume import refuse_other_settings, undone
-    from ecgcam.batch.worklist import Item
-    from ecgcam.models.spec import InputSpec
+    """Go on as the next call does: read the journal, look for results, add to the journal."""
+    from ecgcam.runs import journal
+    from ecgcam.runs.places import Places
+    from ecgcam.runs.spec import ModelRef, RunSpec
+    from ecgcam.runs.worklist import Item
 
-    done = kept.finished(folder)
-    assert all(isinstance(part, str) for key in done for part in (*key, done[key]))
-    items = [Item(Path("a.npy"), "a"), Item(Path("b.npy"), "b")]
-    left = list(undone(items, ["af"], done, folder / "out"))
-    assert [item.name for item in left] == [item.name for item in items if (item.name, "af") not in done]
-    kept.append(folder / kept.FILE, [kept.Line("c", "af", "done", "c/af")])
-    assert kept.finished(folder) == {**done, ("c", "af"): "c/af"}
-    kept.forget(folder, lambda line: line.record == "a")
-    assert not any(line.record == "a" for line in kept.read(folder))
-    refuse_other_settings({("a", "af"): str(folder)}, ["af"], SETTINGS, Reading(), InputSpec())
+    path = folder / "manifest.jsonl"
+    before = [line.get("fingerprint", "") for line in journal.read(path)]
+    assert all(isinstance(one, str) for one in before)
+    question = RunSpec(ModelRef("m", "w"), "af", None, {"method": "grad-cam"}, {"which": "one"})
+    place = Places(folder).find(Item(Path("a.npy"), "a"), "af", question, "r")
+    assert place.stored is None
+    assert place.folder.parts[0] in {"a", "a.npy", "a-r"}
+    journal.append(path, [{"record": "c", "fingerprint": "g"}])
+    assert [line.get("fingerprint", "") for line in journal.read(path)] == [*before, "g"]
 
 
 @cache
@@ -74,24 +76,29 @@ def pack_seeds() -> list[Files]:
 def results(name: str, folder: Path, _valid: Files, _changed: Files) -> None:
     """Read results as `draw`, `summarize` and `report` do: found, loaded, their summaries, and where they go."""
     from ecgcam.render.report import report_html
-    from ecgcam.results import find_results, place_of
+    from ecgcam.results.collection import find_results, result_dir_of
 
     read = [(result.load(), result.summary()) for result in find_results([folder / name])]
     for explanation, _summary in read:
-        assert folder in place_of(explanation, folder).parents
+        assert folder in result_dir_of(explanation, folder).parents
     page = report_html(read, [])
     assert page.encode()
-    assert "NaN" not in page.split('type="application/json"')[-1][:2_000_000] or "NaN" in str(read)
+    held = page.split('type="application/json"')[-1].split("</script>")[0]
+    assert "NaN" not in held or "NaN" in str(read)
 
 
 def evidence_seeds() -> list[Files]:
     """Return a table of `evaluate` as lines and as one array, and the journal of a run."""
-    from ecgcam.evidence.evaluation import Entry
+    from ecgcam.runs.evaluation import Entry
 
     row = {"text": "af\u2028x", "method": "gradcam", "mask": "median", "metric": "insertion", "direction": "higher",
            "mean": 0.5, "low": 0.25, "high": 0.75, "chance": None, "n": 20}  # fmt: skip
     entry = asdict(Entry("a", 0.0, "af", "gradcam", "median", {"insertion": 0.5}, {"insertion": None}))
-    journal = _lines({"asked": ASKED}, {"record": "a", "entries": [entry, entry]}, {"record": "b", "entries": []})
+    journal = _lines(
+        {"spec": ASKED, "fingerprint": "f"},
+        {"record": "a", "entries": [entry, entry], "fingerprint": "g"},
+        {"record": "b", "entries": [], "fingerprint": "h"},
+    )
     return [
         {"evidence.jsonl": _lines(row, row), "evidence-records.jsonl": journal},
         {"evidence.json": json.dumps([row, row]).encode(), "evidence-records.jsonl": journal},
@@ -99,14 +106,15 @@ def evidence_seeds() -> list[Files]:
 
 
 def evidence(folder: Path, _valid: Files, _changed: Files) -> None:
-    """Read a table as `report` does, and go on with a run as `evaluate --resume` does."""
-    from ecgcam.evidence.journal import Journal
+    """Read a table as `report` does, and go on with a run as the next `evaluate` does."""
     from ecgcam.render.report import read_judgements
+    from ecgcam.runs.evaluate_call import known_entries
+    from ecgcam.runs.evaluation import Entry
 
     rows = read_judgements([folder])
     assert all(np.isfinite([value for value in row.values() if isinstance(value, float)]).all() for row in rows)
-    with Journal(folder, ASKED, resume=True) as journal:
-        entries = list(journal.entries())
+    found = known_entries(folder / "evidence-records.jsonl")
+    entries = [Entry(**entry) for several in found.values() for entry in several]
     assert all(isinstance(value, int | float) for entry in entries for value in entry.values.values())
 
 
@@ -164,7 +172,7 @@ def annotation(folder: Path, _valid: Files, _changed: Files) -> None:
 
 def timeline_seeds() -> list[Files]:
     """Return the timeline of a recording of two windows."""
-    from ecgcam.timeline import FORMAT, Timeline
+    from ecgcam.results.timeline import FORMAT, Timeline
     from tests.fuzz.targets import gathered
 
     ones = np.ones((3, 40), np.float32)
@@ -178,7 +186,7 @@ def timeline_seeds() -> list[Files]:
 
 def timeline(folder: Path, _valid: Files, _changed: Files) -> None:
     """Read a timeline."""
-    from ecgcam.timeline import Timeline
+    from ecgcam.results.timeline import Timeline
 
     read = Timeline.load(folder)
     assert read.map.shape == read.evidence.shape == read.valid.shape == (len(read.leads), len(read.time))
@@ -203,7 +211,7 @@ def reference(folder: Path, _valid: Files, _changed: Files) -> None:
     """Read the statistics beside a checkpoint, and hold signals against them."""
     import torch
 
-    from ecgcam.models.reference import find_reference
+    from ecgcam.protocol.reference import find_reference
 
     read = find_reference(folder / "w.npz", "x" * 64, torch.device("cpu"))
     if read is not None:
@@ -246,13 +254,13 @@ def list_seeds() -> list[Files]:
 
 def listed(folder: Path, _valid: Files, _changed: Files) -> None:
     """Take a list of recordings as `explain -` does: each has a place of its own below OUT."""
-    from ecgcam.batch.worklist import each_recording
     from ecgcam.errors import EcgcamError
+    from ecgcam.runs.worklist import each_recording
 
     refused: list[EcgcamError] = []
     with (folder / "l.txt").open(encoding="utf-8") as stdin:
         items = list(each_recording(["-"], stdin, refused.append))
-    places = [item.place(folder / "out") for item in items]
+    places = [folder / "out" / item.name for item in items]
     assert len(set(places)) == len(places)
     assert all(folder / "out" in place.parents and ".." not in place.parts for place in places)
     if refused and not items:

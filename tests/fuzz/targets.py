@@ -214,7 +214,7 @@ def model_file_seeds() -> list[Files]:
 def model_file(folder: Path, _valid: Files, _changed: Files) -> None:
     """Read a model file and lay out its network, without memory."""
     from ecgcam.models.load import build_network
-    from ecgcam.models.spec import load_spec
+    from ecgcam.models.model_file import load_spec
 
     spec = load_spec(folder / "m.toml")
     assert spec.input.samples > 0
@@ -280,7 +280,7 @@ def weights_seeds() -> list[Files]:
 @cache
 def _network() -> Any:
     from ecgcam.models.load import build_network
-    from ecgcam.models.spec import load_spec
+    from ecgcam.models.model_file import load_spec
 
     return build_network(load_spec("mini"))
 
@@ -289,11 +289,11 @@ def checkpoint(name: str, folder: Path, _valid: Files, _changed: Files) -> None:
     """Read a checkpoint, and hold it against a network."""
     import torch
 
-    from ecgcam.models.checkpoint import misfits, read_state, told
+    from ecgcam.models.checkpoint import format_key_errors, incompatible_keys, read_state
 
     read = read_state(folder / name, len(_changed[name]) % 2 == 0)
     assert all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in read.items())
-    assert "\n" not in told(misfits(_network(), read))
+    assert "\n" not in format_key_errors(incompatible_keys(_network(), read))
 
 
 def table_seeds() -> list[Files]:
@@ -332,7 +332,7 @@ def explanation_seeds() -> list[Files]:
 
 def explanation(folder: Path, _valid: Files, _changed: Files) -> None:
     """Read an explanation as `draw` and `summarize` do."""
-    from ecgcam.explanation import SCALES, Explanation
+    from ecgcam.results.explanation import SCALES, Explanation
 
     read = Explanation.load(folder / "explanation.npz")
     read.check()
@@ -360,9 +360,9 @@ def _tower() -> Any:
 
 def prompts(folder: Path, _valid: Files, _changed: Files) -> None:
     """Read a file of prompts as the command line does, name their folders, and embed them."""
-    from ecgcam.batch.worklist import slugs
     from ecgcam.cli.options import read_prompts
-    from ecgcam.prompts import clean_texts
+    from ecgcam.models.text.vocabulary import clean_texts
+    from ecgcam.runs.worklist import slugs
 
     texts = clean_texts(read_prompts([], folder / "p.txt"))
     assert texts
@@ -406,6 +406,14 @@ TARGETS: dict[str, Target] = {
     "bdf": Target(partial(labs.edf_seeds, ".bdf"), partial(labs.lab, ".bdf")),
     "aecg and sierra xml": Target(labs.xml_seeds, partial(labs.lab, ".xml")),
     "dicom": Target(labs.dicom_seeds, partial(labs.lab, ".dcm")),
+    "dicom groups": Target(labs.groups_seeds, partial(labs.lab, ".dcm")),
+    "ge muse xml": Target(labs.muse_seeds, partial(labs.lab, ".xml")),
+    "scp-ecg": Target(labs.scp_seeds, partial(labs.lab, ".scp")),
+    "ishne": Target(labs.ishne_seeds, partial(labs.lab, ".ecg")),
+    "mfer": Target(labs.mfer_seeds, partial(labs.lab, ".mwf")),
+    "csv": Target(labs.csv_seeds, partial(labs.lab, ".csv")),
+    "hdf5": Target(labs.many_seeds, partial(labs.many, ".h5")),
+    "npz of many": Target(labs.stack_seeds, partial(labs.many, ".npz")),
     "model file": Target(model_file_seeds, model_file),
     "boxes": Target(boxes_seeds, boxes),
     "checkpoint, torch": Target(torch_seeds, partial(checkpoint, "c.pt")),
@@ -434,6 +442,9 @@ WEIGHTS = {
     "edf": 2.0,
     "aecg and sierra xml": 3.0,
     "dicom": 2.0,
+    "scp-ecg": 2.0,
+    "csv": 2.0,
+    "hdf5": 2.0,
     "results": 0.3,
     "pack": 0.3,
     "truth": 0.5,

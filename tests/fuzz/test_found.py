@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ecgcam.errors import EcgcamError
+from ecgcam.runs.evaluate_call import known_entries
 from tests.fuzz.harness import Files
 from tests.fuzz.results import (
     ASKED,
@@ -46,21 +47,27 @@ def refused(folder: Path, files: Files, read: Callable[[Path, Files, Files], Non
     "line",
     [
         DEEP,
-        b'{"record": ["a"], "text": "af", "status": "done", "out": "a"}',
-        b'{"record": "a", "text": "af", "status": "done", "out": 7}',
-        b'{"record": "\\ud800", "text": "af", "status": "done", "out": "a"}',
+        b'{"record": ["a"], "fingerprint": 7}',
+        b'{"record": "\\ud800", "fingerprint": "f"}',
         b"7",
+        b"\xff",
     ],
 )
-def test_a_manifest_s_line(tmp_path: Path, line: bytes) -> None:
+def test_a_journal_s_line_is_passed_over(tmp_path: Path, line: bytes) -> None:
     (files,) = manifest_seeds()
-    assert "line 1: not a line" in refused(tmp_path, {**files, "manifest.jsonl": line + b"\n"}, manifest)
+    (tmp_path / "a/af").mkdir(parents=True)
+    for name, content in ({**files, "manifest.jsonl": line + b"\n" + files["manifest.jsonl"]}).items():
+        (tmp_path / name).write_bytes(content)
+    manifest(tmp_path, {}, {})
 
 
-@pytest.mark.parametrize("summary", [b"{", DEEP, b"[]", b"{}", b'{"settings": 3}', b"\xff"])
-def test_a_summary_that_resume_reads(tmp_path: Path, summary: bytes) -> None:
+@pytest.mark.parametrize("summary", [b"{", DEEP, b"[]", b"{}", b'{"settings": 3}', b'{"spec": 3}', b"\xff"])
+def test_a_summary_of_an_earlier_call(tmp_path: Path, summary: bytes) -> None:
     (files,) = manifest_seeds()
-    assert "summary.json" in refused(tmp_path, {**files, "summary.json": summary}, manifest)
+    (tmp_path / "a/af").mkdir(parents=True)
+    for name, content in ({**files, "a/af/summary.json": summary}).items():
+        (tmp_path / name).write_bytes(content)
+    manifest(tmp_path, {}, {})
 
 
 @pytest.mark.parametrize("row", [b"3", b'{"text": "af"}', DEEP])
@@ -73,7 +80,7 @@ def test_a_table_of_evidence(tmp_path: Path, row: bytes) -> None:
 def test_a_measure_that_is_no_number(tmp_path: Path, number: str) -> None:
     files = evidence_seeds()[0]
     table = files["evidence.jsonl"].replace(b"0.25", number.encode())
-    assert "row 1: its low is no number" in refused(tmp_path, {**files, "evidence.jsonl": table}, evidence)
+    assert "row 1: its low is not a number" in refused(tmp_path, {**files, "evidence.jsonl": table}, evidence)
 
 
 def test_a_prompt_may_hold_a_line_separator(tmp_path: Path) -> None:
@@ -92,10 +99,12 @@ def test_a_prompt_may_hold_a_line_separator(tmp_path: Path) -> None:
         {"record": "a", "start": "x", "text": "", "method": "", "mask": "", "values": {}, "chances": {}},
     ],
 )
-def test_a_journal_s_entry(tmp_path: Path, entry: object) -> None:
-    lines = [{"asked": ASKED}, {"record": "a", "entries": [entry]}]
-    journal = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    assert "is no journal" in refused(tmp_path, {"evidence-records.jsonl": journal}, evidence)
+def test_a_journal_s_entry_is_passed_over(tmp_path: Path, entry: object) -> None:
+    lines = [{"spec": ASKED, "fingerprint": "f"}, {"record": "a", "entries": [entry], "fingerprint": "g"}]
+    (tmp_path / "evidence.jsonl").write_bytes(evidence_seeds()[0]["evidence.jsonl"])
+    (tmp_path / "evidence-records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evidence(tmp_path, {}, {})
+    assert known_entries(tmp_path / "evidence-records.jsonl") == {}
 
 
 def changed(files: Files, **arrays: Any) -> Files:
@@ -107,7 +116,7 @@ def changed(files: Files, **arrays: Any) -> Files:
 
 @pytest.mark.parametrize("fs", [np.array("a"), np.array(250j), np.inf, np.nan, 1e300, np.array([250.0, 1.0]), True])
 def test_the_rate_of_a_truth(tmp_path: Path, fs: object) -> None:
-    assert "its fs is no sampling rate" in refused(tmp_path, changed(truth_seeds()[0], fs=fs), truth)
+    assert "its fs is not a sampling rate" in refused(tmp_path, changed(truth_seeds()[0], fs=fs), truth)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,7 @@ def test_a_mark_far_outside_the_recording(tmp_path: Path) -> None:
     (files, _) = annotation_seeds()
     far = b"\x00\xec\xff\x7f\xff\xff" + files["rec.atr"]  # SKIP, 2^31 - 1 samples
     said = refused(tmp_path, {**files, "rec.atr": far}, annotation)
-    assert "outside the recording" in said or "is no WFDB annotation" in said
+    assert "outside the recording" in said or "is not a WFDB annotation" in said
 
 
 def test_a_picture_with_a_broken_chunk(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def test_many_cases_of_every_reader(name: str) -> None:
     count = shares(5000, list(TARGETS))[name]
     outcome = fuzz(name, TARGETS[name], range(1000, 1000 + count), SEED)
     assert not outcome.findings, told(outcome)
-    assert outcome.refused > 0
+    # A journal is never refused: a damaged line is passed over, and the others are read.
+    assert (outcome.refused > 0) != (name == "manifest")
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -47,6 +48,7 @@ def test_what_is_not_damaged_is_read(name: str, tmp_path: Path) -> None:
         folder = tmp_path / str(i)
         folder.mkdir()
         for file, content in files.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(content)
         try:
             TARGETS[name].read(folder, files, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 from ecgcam.records import CANONICAL_LEADS, Record, read_record
 from ecgcam.records.readers import partial_length, read_stretch
 from tests.fuzz.structured import a_folder, examples
@@ -96,8 +97,10 @@ def test_npz(
         save(folder / "rec.npz", **{signal: values.T if turned else values}, **said)
         assert_leads(read_record(folder / "rec.npz"), names, values, fs)
         if len(names) > 1 and len({*names[1:]} | {"V1"}) == len(names):
-            with pytest.raises(EcgcamError, match="contradicts"):  # another order is not taken for the file's
-                read_record(folder / "rec.npz", lead_names=(*names[1:], names[0]))
+            turned_names = (*names[1:], names[0])
+            got = read_record(folder / "rec.npz", lead_names=turned_names)
+            assert_leads(got, turned_names, values, fs)
+            assert any(note.startswith("`lead_names` overrules the file") for note in got.notes)
 
 
 @examples
@@ -239,3 +242,14 @@ def test_a_key_of_a_model_file_that_is_wrong_is_named(drawn: tuple[dict[str, Any
     assert "m.toml: " in str(error.value)
     assert key in str(error.value) or (key == "seconds" and "input.fs" in str(error.value))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mean", ["[[]]", '["0"]', "[0.1, 0.2]", "[{}]"])
+def test_a_mean_that_is_no_number_for_each_lead(tmp_path: Path, mean: str) -> None:
+    (tmp_path / "m.toml").write_text(
+        'name = "m"\nfamily = "mini"\nsummary = ""\nlicence = ""\nlayer = "a.b"\n[input]\nfill = "baseline"\n'
+        f'fill_reason = ""\nfs = 100\nleads = ["I"]\nmean = {mean}\nnormalisation = "none"\nseconds = 2.5\n'
+        '[text]\ntower = "bundled"\n[layers]\n"a.b" = {layout = "BCT", step = 8, offset = 0.5}\n'
+    )
+    with pytest.raises(EcgcamError, match=r"input\.mean.*one number for each of the 1 leads"):
+        load_spec(tmp_path / "m.toml")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ecgcam.models.load import build_network
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 
 Keys = list[tuple[str, tuple[int, ...]]]
 PROMPTS = ("sinus rhythm", "atrial fibrillation", "Acute inferior infarction")

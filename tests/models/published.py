@@ -17,9 +17,10 @@ import torch
 from tests.models.conftest import standin_array
 from torch import Tensor, nn
 
-from ecgcam.models.base import AnswersPrompts, EcgTextModel
 from ecgcam.models.load import build_network, load_model
-from ecgcam.models.spec import ModelSpec, load_spec
+from ecgcam.models.model_file import load_spec
+from ecgcam.protocol.model import AnswersPrompts, EcgTextModel
+from ecgcam.protocol.spec import ModelSpec
 from ecgcam.resources import configs
 
 State = dict[str, Tensor]

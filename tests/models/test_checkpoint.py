@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
+import logging
 import os
 import re
 import tracemalloc
@@ -13,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ecgcam.errors import EcgcamError
 from ecgcam.models.checkpoint import _number, read_state
 from ecgcam.models.load import load_model
+from ecgcam.models.recognition import recognise
 
 NAME = "merl-resnet18"
 State = dict[str, Tensor]
@@ -60,7 +65,11 @@ def test_the_encoder_alone_is_explained(name: str, prefix: str, standin: Callabl
         for key, value in whole.items()
         if key.startswith("ecg_encoder.")
     }
-    with pytest.raises(EcgcamError, match=r"res_encoder.pth: .*encoder alone.*joint space.*use the whole checkpoint"):
+    with pytest.raises(
+        EcgcamError,
+        match=r"res_encoder.pth: .*only MERL.s signal encoder.*joint space.*use the "
+        "whole checkpoint",
+    ):
         load_model(name, saved(encoder, tmp_path / "res_encoder.pth"))
 
 
@@ -82,6 +91,147 @@ def test_one_missing_one_strange_and_one_misshapen_key_are_named(state: State, t
     said = "missing: proj_t.2.bias; unexpected: extra.weight; of another shape: downconv.bias (255,) for (256,)"
     with pytest.raises(EcgcamError, match=re.escape(said)):
         load_model(NAME, saved(broken, tmp_path / "broken.pth"))
+
+
+INNER = {"layer.weight": torch.arange(3.0), "layer.bias": torch.zeros(1), "norm.running_mean": torch.ones(2)}
+
+
+def under(prefix: str) -> State:
+    return {f"{prefix}{key}": value for key, value in INNER.items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        under("module.") | {"n_averaged": torch.tensor(5)},  # torch.optim.swa_utils.AveragedModel
+        {"state_dict": under("model.") | {"criterion.pos_weight": torch.ones(5)}},  # Lightning, with a loss's buffer
+        {"state_dict": under("net.") | {"loss_fn.weight": torch.ones(5), "val_loss.total": torch.zeros(1)}},
+        {"state_dict": under("model.") | {"train_metrics.count": torch.zeros(1)}, "pytorch-lightning_version": "2.5"},
+        {"module": under(""), "optimizer": None, "global_steps": 7},  # DeepSpeed
+        {"params": under("")},  # BasicSR
+        {"ema": under(""), "epoch": 3},  # averages alone
+        under("_orig_mod."),
+        {"layer._orig_mod.weight": INNER["layer.weight"]} | {key: INNER[key] for key in list(INNER)[1:]},
+        {"_fsdp_wrapped_module.layer._fsdp_wrapped_module.weight": INNER["layer.weight"],
+         "_fsdp_wrapped_module.layer.bias": INNER["layer.bias"],
+         "_fsdp_wrapped_module.norm._checkpoint_wrapped_module.running_mean": INNER["norm.running_mean"]},
+        {"model": under("module._orig_mod."), "epoch": torch.tensor(3)},
+        {"checkpoint": {"model": under("module.")}, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}},
+        {"best_model_state": under(""), "optimizer_state_dict": {"exp_avg": torch.ones(2)}, "epoch": 3},
+        {"ecg_encoder_state_dict": under(""), "scheduler": {"last": torch.ones(1)}},
+    ],
+)  # fmt: skip
+def test_what_training_puts_around_a_network_comes_off(content: object, tmp_path: Path) -> None:
+    state = read_state(saved(content, tmp_path / "c.pth"))
+    assert {key: value.tolist() for key, value in state.items()} == {
+        key: value.tolist() for key, value in INNER.items()
+    }
+
+
+def test_two_networks_in_one_file_are_unclear(tmp_path: Path) -> None:
+    path = saved({"student": INNER, "teacher": INNER}, tmp_path / "c.pth")
+    with pytest.raises(
+        EcgcamError, match=r"holds several state dicts \(student, teacher\); save the network's own alone"
+    ):
+        read_state(path)
+
+
+@pytest.mark.parametrize("prefix", ["signal_encoder.", "ecg_encoder.", "clip.backbone."])
+def test_a_name_around_all_keys_comes_off_where_the_rest_fits(prefix: str, state: State, tmp_path: Path) -> None:
+    path = saved({"state_dict": {f"{prefix}{key}": value for key, value in state.items()}}, tmp_path / "c.ckpt")
+    bare = saved(state, tmp_path / "bare.pth")
+    assert recognise(path).name == NAME
+    x = torch.rand(1, 12, 5000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        one, other = (load_model(NAME, file, device="cpu").encode_signal(x) for file in (path, bare))
+    assert torch.equal(one, other)
+    keys = list(state)
+    less = {f"{prefix}{key}": state[key] for key in keys if key != keys[3]}
+    with pytest.raises(EcgcamError, match=rf"missing: {re.escape(keys[3])}\)"):
+        load_model(NAME, saved(less, tmp_path / "less.pth"), device="cpu")
+
+
+def test_quantised_weights_are_refused(state: State, tmp_path: Path) -> None:
+    """Without the scales of its program, a whole number is no weight."""
+    key = next(key for key, value in state.items() if value.is_floating_point())
+    path = saved(state | {key: state[key].mul(10).to(torch.int8)}, tmp_path / "c.pth")
+    with pytest.raises(EcgcamError, match=rf"whole numbers: {re.escape(key)} torch.int8"):
+        load_model(NAME, path, device="cpu")
+
+
+def test_a_file_is_read_by_what_it_is(tmp_path: Path) -> None:
+    save_file(INNER, tmp_path / "a.pt")
+    saved({"model": INNER}, tmp_path / "b.safetensors")
+    torch.save(INNER, tmp_path / "c.safetensors", _use_new_zipfile_serialization=False)
+    (tmp_path / "several").mkdir()
+    names = [f"pytorch_model-0000{number}-of-00002.bin" for number in (1, 2)]
+    keys = list(INNER)
+    for name, some in zip(names, (keys[:1], keys[1:]), strict=True):
+        saved({key: INNER[key] for key in some}, tmp_path / "several" / name)
+    index = {"weight_map": {key: names[int(row > 0)] for row, key in enumerate(keys)}}
+    (tmp_path / "several/pytorch_model.bin.index.json").write_text(json.dumps(index))
+    for name in ("a.pt", "b.safetensors", "c.safetensors", "several", "several/pytorch_model.bin.index.json"):
+        assert {key: value.tolist() for key, value in read_state(tmp_path / name).items()} == {
+            key: value.tolist() for key, value in INNER.items()
+        }
+
+
+def test_averages_next_to_raw_weights_are_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ecgcam"), "propagate", True)  # a command that ran before has turned it off
+    caplog.set_level(logging.INFO, "ecgcam")
+    averaged = {key: value + 1 for key, value in INNER.items()}
+    path = saved({"model": INNER, "model_ema": averaged}, tmp_path / "c.pth")
+    assert read_state(path)["layer.weight"].tolist() == [0, 1, 2]
+    assert "holds averaged weights (model_ema) next to the raw ones (model), which are used" in caplog.text
+
+
+def test_counters_of_batches_may_be_missing(state: State, tmp_path: Path) -> None:
+    without = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    assert len(without) < len(state)
+    whole, bare = (
+        load_model(NAME, saved(content, tmp_path / f"{i}.pth"), device="cpu")
+        for i, content in enumerate([state, without])
+    )
+    x = torch.rand(1, 12, 5000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(whole.encode_signal(x), bare.encode_signal(x))
+    assert recognise(tmp_path / "1.pth").name == NAME
+
+
+@pytest.mark.parametrize("given", ["folder", "index", "folder without an index"])
+def test_weights_in_several_safetensors_files(given: str, state: State, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    keys = sorted(state)
+    parts = {"model-00001-of-00002.safetensors": keys[:50], "model-00002-of-00002.safetensors": keys[50:]}
+    for name, some in parts.items():
+        save_file({key: state[key].clone() for key in some}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    if given != "folder without an index":
+        index.write_text(json.dumps({"weight_map": {key: name for name, some in parts.items() for key in some}}))
+    path = index if given == "index" else folder
+    loaded = read_state(path)
+    assert set(loaded) == set(state)
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    model = load_model(NAME, path, device="cpu")
+    first, second = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in parts)
+    assert model.checkpoint_sha256 == hashlib.sha256((first + second).encode()).hexdigest()
+
+
+def test_several_files_of_which_one_is_missing_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EcgcamError, match=r"empty: a folder without \*\.safetensors"):
+        read_state(tmp_path / "empty")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "one.safetensors"}}))
+    with pytest.raises(EcgcamError, match=r"index\.json: names one\.safetensors, which is not there"):
+        read_state(index)
+    for content in ("{", "[]", '{"weight_map": 3}', '{"weight_map": {}}'):
+        index.write_text(content)
+        with pytest.raises(EcgcamError, match=r"index\.json: (not an index|names no file)"):
+            read_state(index)
 
 
 class _Runs:
@@ -187,12 +337,12 @@ def test_a_npz_that_is_one_array_is_no_state_dict(tmp_path: Path) -> None:
 )
 def test_a_scalar_that_is_no_number_and_its_bytes_is_refused(kind: object, content: object) -> None:
     assert _number(np.dtype("<i4"), b"\x05\0\0\0") == 5
-    with pytest.raises(ValueError, match="no number and its bytes"):
+    with pytest.raises(ValueError, match="not a number and its bytes"):
         _number(kind, content)
 
 
 def test_weights_that_are_not_here_and_towers_that_a_model_lacks_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(
-        EcgcamError, match=r"its weights are not part of ecgcam; give them with --checkpoint FILE \(published at"
+        EcgcamError, match=r"its weights are not part of ecgcam; give them with `checkpoint` FILE \(published at"
     ):
         load_model("merl-resnet18")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ecgcam.models.families import echoing, esi, net1d, ribeiro, xresnet
 from ecgcam.models.load import build_network
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]

@@ -14,16 +14,17 @@ from tests.models.published import (
     published_model,
 )
 
-from ecgcam.attribution.cells import cell_centres, own_cells
+from ecgcam import explain
+from ecgcam.attribution.cells import cell_centres, select_lead
 from ecgcam.attribution.hooks import activations_of
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import InputSpec, load_spec, model_names
-from ecgcam.pipeline import explain
+from ecgcam.models.model_file import load_spec, model_names
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import InputSpec
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
 from ecgcam.records.filters import Filter
 from ecgcam.resources import configs
+from ecgcam.results.explanation import Explanation
 
 TOLERANCE = 1e-5
 NAMES = sorted(PUBLISHED)
@@ -128,7 +129,7 @@ def test_a_cell_stands_where_it_looks(model: EcgTextModel) -> None:
     for i, (lead, centre) in enumerate(zip(rows, centres, strict=True)):
         x[i + 1, lead] += 3 * torch.exp(-((t - centre) ** 2) / (2 * max(where.step / 4, 2.0) ** 2))
     A = torch.cat([activations_of(model, part, path) for part in torch.split(x, 8)])
-    moved = own_cells((A[1:] - A[:1]).abs().sum(dim=1), where, rows).double()
+    moved = select_lead((A[1:] - A[:1]).abs().sum(dim=1), where, rows).double()
     lags = torch.from_numpy(cell_centres(moved.shape[1], where)) - torch.tensor(centres)[:, None]
     # A few taps of random weights blur a fine cell; a coarse one is hit or missed.
     reach = max(where.step, 12.0)
@@ -160,6 +161,14 @@ def test_every_model_file_says_what_a_reader_needs() -> None:
         (
             'normalisation = "none"\nfilters = [{ kind = "lowpass", order = 4, high = 250 }]',
             "lowpass: high must lie below half of input.fs, 250 Hz",
+        ),
+        (
+            'normalisation = "none"\nfilters = [{ kind = "fir", seconds = 0.3, low = 47, high = 0.05 }]',
+            "input.filters: fir: low must lie below high",
+        ),
+        (
+            'normalisation = "none"\nfilters = [{ kind = "median", seconds = 11 }]',
+            "input.filters: median: seconds must be at most input.seconds",
         ),
         ('normalisation = "fixed"\noffset = [0, 1]', "input.offset: one number, or one for each of the 12 leads"),
         ('normalisation = "loudest"', "input.normalisation: 'loudest' is not allowed; choose from none, median, "),

@@ -12,13 +12,15 @@ from tests.models.published import PROMPTS, narrow_file, published_model, write_
 from tests.models.test_families import differences, written
 from torch import Tensor, nn
 
+from ecgcam import explain
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import load_spec
-from ecgcam.pipeline import explain
-from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.models.model_file import load_spec
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.preprocessing import scale_window
+from ecgcam.protocol.spec import windows_of
+from ecgcam.records import CANONICAL_LEADS, read_record
+from ecgcam.results.explanation import Explanation
 
 TOLERANCE = 1e-5
 # Twelve layers of random attention make HuBERT's tokens all alike, but for rounding: its first layer tells them apart.
@@ -42,9 +44,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model_signal(model: EcgTextModel, record: Path) -> Tensor:
-    window = take_window(read_record(record), model.input.fs, model.input.samples)
-    offset, scale = model.input.constants(window)
-    return torch.from_numpy((model.input.arrange(window) - offset) * scale)
+    window = next(windows_of(read_record(record), model.input))
+    return torch.from_numpy(scale_window(window, model.input)[0])
 
 
 def of_the_whole_signal(model: EcgTextModel, path: str, x: Tensor, text: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -148,5 +149,5 @@ def test_by_the_command_line(name: str, record: Path, tmp_path: Path) -> None:
 
 
 def test_cells_that_look_at_every_lead_need_masking(tmp_path: Path, record: Path) -> None:
-    with pytest.raises(EcgcamError, match=r"cells of ecg-fm at .* look at every lead"):
+    with pytest.raises(EcgcamError, match=r"cells of ecg-fm at .* depend on every lead"):
         explain(record, PROMPTS[:1], published_model("ecg-fm", tmp_path), mask="none")

@@ -13,14 +13,14 @@ from tests.models.published import PROMPTS, narrow_file, write_checkpoint, write
 from tests.models.test_convolutional import Shapes, agree, filled, linear, shapes_of, xresnet_shapes
 from torch import Tensor
 
+from ecgcam import explain
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
 from ecgcam.evidence.sanity import randomised
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.families import ked
 from ecgcam.models.load import load_model
-from ecgcam.models.spec import load_spec
-from ecgcam.pipeline import explain
+from ecgcam.models.model_file import load_spec
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate, write
 
@@ -33,7 +33,8 @@ def gain(name: str, width: int) -> Shapes:
 
 def test_ked_has_the_published_keys_and_shapes() -> None:
     shapes = {f"ecg_model.{key}": shape for key, shape in xresnet_shapes((64, 128, 128, 192)).items()}
-    shapes |= gain("model.decoder_norm", 768) | linear("model.mlp_head.0", 768, 2)
+    shapes |= gain("model.decoder_norm", 768)
+    shapes |= linear("model.mlp_head.0", 768, 2048) | linear("model.mlp_head.2", 2048, 2)
     for i in range(7):
         layer = f"model.decoder.layers.{i}"
         for attention in ("self_attn", "multihead_attn"):
@@ -47,8 +48,8 @@ def test_ked_has_the_published_keys_and_shapes() -> None:
 
 
 def test_the_query_decoder_against_a_slow_copy() -> None:
-    """DETR's decoder, normalising before each part (its code is not among KED's; its settings say normalize_before)."""
-    network = filled(ked.QueryNetwork(8, depth=2, heads=2, hidden=6))
+    """DETR's decoder, normalising before each part (KED's models/transformer_decoder.py, normalize_before), and the head."""
+    network = filled(ked.QueryNetwork(8, depth=2, heads=2, hidden=6, head=5))
     state = network.state_dict()
     queries, tokens = torch.randn(3, 8), torch.randn(2, 5, 8)
 
@@ -81,7 +82,9 @@ def test_the_query_decoder_against_a_slow_copy() -> None:
                     inner = state[f"{layer}.linear1.weight"] @ normed(asked, f"{layer}.norm3")
                     inner = (inner + state[f"{layer}.linear1.bias"]).clamp(min=0)
                     asked = asked + state[f"{layer}.linear2.weight"] @ inner + state[f"{layer}.linear2.bias"]
-                logits = state["mlp_head.0.weight"] @ normed(asked, "decoder_norm") + state["mlp_head.0.bias"]
+                inner = state["mlp_head.0.weight"] @ normed(asked, "decoder_norm") + state["mlp_head.0.bias"]
+                inner = 0.5 * inner * (1 + torch.erf(inner / 2**0.5))
+                logits = state["mlp_head.2.weight"] @ inner + state["mlp_head.2.bias"]
                 wanted[b, p] = logits[1] - logits[0]
         agree(network(queries, tokens), wanted)
 
@@ -167,7 +170,7 @@ def test_more_prompts_than_slots_are_refused(model: EcgTextModel, monkeypatch: p
     monkeypatch.setattr(ked, "SLOTS", 1)
     model.encode_text(PROMPTS[:1])
     model.encode_text(PROMPTS[:1])  # the same again takes no other slot
-    with pytest.raises(EcgcamError, match="answers 1 different prompts"):
+    with pytest.raises(EcgcamError, match="at most 1 different prompts"):
         model.encode_text(PROMPTS[1:])
 
 
@@ -190,7 +193,7 @@ def test_the_command_line_asks_it_by_text_and_by_likeness_and_embeds_features(
     assert same == pytest.approx(1, abs=1e-5)
     assert unlike < same - 1e-3
     assert run([*call, "--target", "3"]) == 2
-    assert "--target: ked answers texts" in capsys.readouterr().err
+    assert "--target: ked scores texts" in capsys.readouterr().err
     assert run(["models", "check", checkpoint, "--model", file, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["finite"]

@@ -7,10 +7,13 @@ import json
 import pytest
 import torch
 
-from ecgcam.attribution.hooks import capture, output_shapes
+from ecgcam.attribution.hooks import capture
+from ecgcam.attribution.taps import output_shapes
 from ecgcam.cli.app import run
 from ecgcam.models.load import build_network, load_model
-from ecgcam.models.spec import load_spec, model_names
+from ecgcam.models.model_file import load_spec, model_names
+from ecgcam.protocol.preprocessing import Preprocessing
+from ecgcam.protocol.spec import InputSpec
 
 
 def test_shapes_on_the_meta_device_are_those_of_a_real_pass() -> None:
@@ -33,18 +36,18 @@ def test_every_model_file_declares_layers_that_exist(name: str, capsys: pytest.C
     for row in rows:
         cells = row["shape"]["BCT".index("T") if row["layout"] == "BCT" else 1]
         where = spec.layers[row["layer"]]
-        if where.run:
+        if where.concat_grid:
             # Cells along all leads end to end, of which those of a lead are read.
-            step, first, samples = where.run
+            step, first, samples = where.concat_grid
             assert samples == spec.input.samples
             assert where.leads * samples - step <= first + step * (cells - 1) + step / 2 <= where.leads * samples + step
             cells = round(samples / where.step)
         elif where.leads:
-            assert (cells - where.skip) % where.leads == 0
-            cells = (cells - where.skip) // where.leads - 2 * where.between
-        skip = 0 if where.leads else where.skip
+            assert (cells - where.n_prefix_tokens) % where.leads == 0
+            cells = (cells - where.n_prefix_tokens) // where.leads - 2 * where.n_separators
+        n_prefix_tokens = 0 if where.leads else where.n_prefix_tokens
         # The last cell's centre lies within a step of the window's end: neither too few nor too many cells.
-        last = where.offset + where.step * (cells - skip - 1)
+        last = where.offset + where.step * (cells - n_prefix_tokens - 1)
         assert spec.input.samples - where.step <= last + where.step / 2 <= spec.input.samples + where.step
 
 
@@ -54,4 +57,33 @@ def test_layers_and_what_is_not_known_are_shown_in_words(capsys: pytest.CaptureF
     assert table[0].split()[:2] == ["layer", "layout"]
     assert any(row.startswith(f"{load_spec('mini').layer} ") for row in table[1:])
     assert run(["models", "show", "ecgfounder"]) == 0
-    assert "open:     " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "open:     " in shown
+    assert (
+        "prepared: resampled to 500 Hz with an anti-aliasing filter, cut to 10 s, padded with 0 mV, filtered (50 Hz notch; "
+        "0.67 to 40 Hz bandpass; less the running median over 0.4 s), z-scored by the mean and deviation of all leads over "
+        "the window\n"
+    ) in shown
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (InputSpec(), "cut to 10 s, padded with 0 mV"),
+        (InputSpec(normalisation="median"), "less each lead's median over the window"),
+        (InputSpec(normalisation="zscore-lead", padding="baseline"), "padded with each lead's baseline, each lead z-scored"),
+        (InputSpec(normalisation="fixed", offset=(0.0,) * 12, scale=(2.0,) * 12), ", scaled: (mV - 0) x 2"),
+        (InputSpec(normalisation="fixed", offset=tuple(range(12)), scale=(2.0,) * 12), ", scaled: (mV - offset) x 2"),
+        (InputSpec(normalisation="fixed"), "(mV - offset) x scale, numbers that a copy of its model file must state"),
+        (
+            InputSpec(
+                normalisation="minmax-lead", padding="zero",
+                preprocessing=Preprocessing(("resample", "normalise", "cut", "pad", "filter"), "centre", "fft"),
+            ),
+            "resampled to 500 Hz by FFT, each lead scaled to -1 to 1 by its minimum and maximum over the whole recording, cut to "
+            "10 s, padded with zeros on both sides",
+        ),
+    ],
+)  # fmt: skip
+def test_the_preprocessing_in_words(spec: InputSpec, words: str) -> None:
+    assert words in spec.in_words

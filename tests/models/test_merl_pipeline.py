@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from ecgcam import explain
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
 from ecgcam.models.load import load_model
-from ecgcam.pipeline import explain
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.results.explanation import Explanation
 
 PROMPTS = ["atrial fibrillation", "sinus rhythm"]
 TOLERANCE = 1e-5
@@ -137,5 +137,5 @@ def test_finer_cam_takes_its_foils_from_the_table(model: EcgTextModel, tmp_path:
     record = recorded(tmp_path / "record.npz", channels())
     (got,) = explain(record, ["sinus rhythm"], model, method="finer-cam", gradient=None)
     assert got.meta["against"] == ["atrial fibrillation"]  # the only finding of the vocabulary that the table holds
-    with pytest.raises(EcgcamError, match="give foils with --against"):
+    with pytest.raises(EcgcamError, match="give foils with `against`"):
         explain(record, ["atrial fibrillation"], model, method="finer-cam", gradient=None)

@@ -66,7 +66,7 @@ def test_without_a_table_signals_work_and_prompts_say_what_they_need(load: Calla
     model = load(offline=True)
     with torch.no_grad():
         assert model.encode_signal(torch.rand(1, 12, 5000)).shape == (1, 256)
-    with pytest.raises(EcgcamError, match=r"MedCPT-Query-Encoder: .*--text-model DIR.*--embeddings"):
+    with pytest.raises(EcgcamError, match=r"MedCPT-Query-Encoder: .*`text_model` DIR.*`embeddings`"):
         model.encode_text(["sinus rhythm"])
 
 

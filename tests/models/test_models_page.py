@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from ecgcam.models.spec import load_spec, model_names
+from ecgcam.models.model_file import load_spec, model_names
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

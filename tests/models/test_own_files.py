@@ -1,4 +1,4 @@
-"""A model file of the user's own: what is wrong in it is named by file and key, and `models check` says what it waits for."""
+"""A model file of the user's own: what is wrong in it is named by file and key, and `models check` states what is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.models.published import PUBLISHED, narrow_file, write_checkpoint
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
 from ecgcam.models.load import build_network, check_precision, choose_device, load_model
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 from ecgcam.resources import configs
 
 
@@ -70,7 +70,7 @@ def test_options_that_do_not_fit_are_named(name: str, before: str, after: str, s
         (
             "seconds = 9",
             "seconds = 10",
-            r"mine\.toml: input: 12 leads of 2500 samples \(fs x seconds\) do not go through",
+            r"mine\.toml: input: 12 leads of 2500 samples \(fs x seconds\) do not fit this network",
         ),
         ('"block3" =', '"blok3" =', r"mine\.toml: layers\.'blok3': the network has no such module; near it are block"),
     ],
@@ -111,7 +111,7 @@ def checked(
             "d-beta",
             "--text, through google/flan-t5-base: its weights are in this file, configuration and tokenizer come from",
         ),
-        ("melp", "melp: this checkpoint is the ECG tower alone, without the projection of text"),
+        ("melp", "melp: this checkpoint holds only the ECG tower, without the projection of text"),
         ("ecg-fm", "no text tower here: --like RECORD, --target 0 to 4 where its outputs are labels"),
     ],
 )
@@ -128,10 +128,10 @@ def test_check_says_what_a_file_that_fits_still_waits_for(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waiting = checked(name, tmp_path, capsys, keep_numbers=False)
-    assert "input.offset, input.scale" in str(waiting["waits for"])
+    assert "input.offset, input.scale" in str(waiting["missing"])
     assert "mistakes" not in waiting
     (tmp_path / "full").mkdir()
-    assert "waits for" not in checked(name, tmp_path / "full", capsys)
+    assert "missing" not in checked(name, tmp_path / "full", capsys)
 
 
 def test_a_single_output_is_compared_by_its_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +164,7 @@ def test_a_single_output_is_compared_by_its_size(tmp_path: Path, capsys: pytest.
         ("open = [", "open = [\n    3,", r"open: must be a list of sentences"),
         ('[layers]\n', '[layers]\n"x" = 3\n', r"layers\.'x': must be a table with layout"),
         ("offset = 7 }", "offset = 7, part = -1 }", r"layers\.'ecg_model\.7'\.part: counts from 0"),
-        ("offset = 7 }", "offset = 7, run = [1] }", r"layers\.'ecg_model\.7'\.run: three numbers"),
+        ("offset = 7 }", "offset = 7, run = [1] }", r"layers\.'ecg_model\.7'\.concat_grid: three numbers"),
         ("offset = 7 }", "offset = 7, steps = 1 }", r"steps: is unknown"),
     ],
 )  # fmt: skip
@@ -178,9 +178,9 @@ def test_values_that_cannot_be_are_named_by_their_key(before: str, after: str, s
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"device": "tpu"}, "--device tpu: choose from auto, cpu, cuda"),
-        ({"device": "cuda"}, "--device cuda: torch sees no CUDA device here"),
-        ({"device": "cpu", "precision": "fp8"}, "--precision fp8: choose from"),
+        ({"device": "tpu"}, "`device` tpu: no such device; choose from auto, cpu, cuda"),
+        ({"device": "cuda"}, "`device` cuda: torch sees no CUDA device here"),
+        ({"device": "cpu", "precision": "fp8"}, "`precision` fp8: no such choice; choose from"),
     ],
 )
 def test_a_device_or_precision_that_is_not_there(

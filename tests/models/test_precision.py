@@ -85,7 +85,7 @@ def test_where_the_processor_lacks_it_it_is_refused(
     assert run([*call, "--precision", "fp8"]) == 2
     assert "--precision fp8: no such choice" in capsys.readouterr().err
     assert run([*call, "--model", "some.module:model", "--precision", "bf16"]) == 2
-    assert "is your own code, which chooses its own" in capsys.readouterr().err
+    assert "is your own code; choose the precision there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])

@@ -16,12 +16,15 @@ from tests.models.published import narrow_file, standin_state
 
 from ecgcam.cli.app import run
 from ecgcam.errors import EcgcamError
+from ecgcam.models.check import inspect_checkpoint
 from ecgcam.models.checkpoint import read_state
 from ecgcam.models.load import build_network, load_model
-from ecgcam.models.spec import TowerSpec, load_spec
+from ecgcam.models.model_file import load_spec
 from ecgcam.models.text import cache as caching
 from ecgcam.models.text.published import TOWERS, published_text
-from ecgcam.models.text.tower import PublishedTower
+from ecgcam.models.text.tower import PublishedTower, pool
+from ecgcam.models.text.trial import try_text_side
+from ecgcam.protocol.spec import TowerSpec
 from ecgcam.records.simulator import simulate, write
 
 WORDS = [
@@ -181,7 +184,7 @@ def test_no_bars_where_nobody_sees_them(bert: Path, capfd: pytest.CaptureFixture
 
 
 def test_what_does_not_fit_is_said(bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(EcgcamError, match="--offline forbids a download"):
+    with pytest.raises(EcgcamError, match="`offline` forbids a download"):
         tower("nobody/nothing", TowerSpec(), offline=True)
     with pytest.raises(EcgcamError, match="do not fit its configuration"):
         tower(str(bert), TowerSpec(), {"embeddings.word_embeddings.weight": torch.zeros(2, 2)})
@@ -216,13 +219,14 @@ def test_a_tower_whose_files_are_here_is_not_asked_for_on_the_network(
             f"transformers.{each}.from_pretrained", lambda _, read=read, **more: read(str(bert), **more)
         )
     monkeypatch.setattr("transformers.AutoConfig.from_pretrained", from_pretrained)
+    monkeypatch.setattr("ecgcam.models.text.tower.hub_problem", lambda: None)  # as where the hub can be reached
     tower("another/tower", TowerSpec())
     assert asked == [True]
     asked.clear()
     tower("some/tower", TowerSpec())
     assert asked == [True, False]
     asked.clear()
-    with pytest.raises(EcgcamError, match="--offline forbids"):
+    with pytest.raises(EcgcamError, match="`offline` forbids"):
         tower("some/tower", TowerSpec(), offline=True)
     assert asked == [True]
 
@@ -291,7 +295,9 @@ def test_a_tower_inside_a_checkpoint_or_in_a_folder_is_the_same_text(
     kind = transformers.T5EncoderModel if spec.tower.kind == "t5" else transformers.AutoModel
     weights = kind.from_pretrained(folder).state_dict()
     save(name, standin_state(build_network(spec)), tmp_path / "without.pt")
-    inner = {spec.tower.weights + key: value for key, value in weights.items()}
+    if spec.tower.pooling != "pooler":  # as published: these towers are built without one
+        weights = {key: value for key, value in weights.items() if not key.startswith("pooler.")}
+    inner = {spec.tower.weights[0] + key: value for key, value in weights.items()}
     save(name, standin_state(build_network(spec)) | inner, tmp_path / "inside.pt")
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -301,6 +307,130 @@ def test_a_tower_inside_a_checkpoint_or_in_a_folder_is_the_same_text(
     outside = load_model(file, tmp_path / "without.pt", folder, "cpu", offline=True).encode_text(TEXTS)
     assert torch.allclose(inside, outside, atol=1e-5)
     assert (inside[0] - inside[1]).abs().max() > 100 * 1e-5
+
+
+def test_a_checkpoint_without_its_tower_is_not_asked_with_another(bert: Path, tmp_path: Path) -> None:
+    """The tower on the hub is not the one that the model was trained with: only a folder that the user names stands in."""
+    file = narrow_file("esi", tmp_path)
+    path = save("esi", standin_state(build_network(load_spec(file))), tmp_path / "without.pt")
+    said = (
+        r"BioLinkBERT-base: this checkpoint holds no text tower \(unimodal_layers\.\* or pretrained_text_encoder\.\*\)"
+    )
+    for offline in (True, False):
+        with pytest.raises(EcgcamError, match=said):
+            load_model(file, path, device="cpu", offline=offline).encode_text(TEXTS)
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    assert load_model(file, path, folder, "cpu").encode_text(TEXTS).shape == (3, 16)
+
+
+def test_the_command_line_asks_a_published_file_by_text_or_says_what_is_missing(
+    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = narrow_file("ecg-coca", tmp_path)
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    weights = transformers.AutoModel.from_pretrained(folder).state_dict()
+    inner = {f"text.transformer.{key}": value for key, value in weights.items() if "pooler" not in key}
+    state = standin_state(build_network(load_spec(file)))
+    torch.save({"epoch": 3, "name": "coca", "state_dict": state | inner}, tmp_path / "whole.pt")
+    torch.save({"epoch": 3, "name": "coca", "state_dict": state}, tmp_path / "without.pt")
+    write(simulate("af", 7), tmp_path)
+    call = ["explain", str(tmp_path / "af-7.dat"), "--model", str(file), "--text", "atrial fibrillation", "--no-png"]
+    given = ["--text-model", str(folder), "--out", str(tmp_path / "o"), "--offline", "--json"]
+    assert run([*call, "--checkpoint", str(tmp_path / "whole.pt"), *given]) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["score"] != 0
+    assert run([*call, "--checkpoint", str(tmp_path / "without.pt"), "--offline", "--out", str(tmp_path / "p")]) == 2
+    assert "this checkpoint holds no text tower (text.transformer.*)" in capsys.readouterr().err
+
+
+def test_a_name_around_network_and_tower_comes_off_both(bert: Path, tmp_path: Path) -> None:
+    file = narrow_file("ecg-coca", tmp_path)
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    weights = transformers.AutoModel.from_pretrained(folder).state_dict()
+    inner = {f"text.transformer.{key}": value for key, value in weights.items() if "pooler" not in key}
+    whole = standin_state(build_network(load_spec(file))) | inner
+    bare, wrapped = tmp_path / "bare.pt", tmp_path / "wrapped.pt"
+    torch.save(whole, bare)
+    torch.save({"state_dict": {f"clip.{key}": value.half() for key, value in whole.items()}}, wrapped)
+    one, other = (load_model(file, path, folder, "cpu", offline=True).encode_text(TEXTS) for path in (bare, wrapped))
+    assert torch.allclose(one, other, atol=5e-3)
+    found = inspect_checkpoint(wrapped, str(file))
+    assert "holds no text tower" not in found.facts["prompts"]
+
+
+@pytest.mark.parametrize("kept", ["unimodal_layers.", "pretrained_text_encoder."])
+def test_a_tower_under_either_of_two_names_is_the_same(kept: str, bert: Path, tmp_path: Path) -> None:
+    file = narrow_file("esi", tmp_path)
+    state = standin_state(build_network(load_spec(file)))
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    weights = transformers.AutoModel.from_pretrained(folder).state_dict()
+    both = {f"{name}{key}": weights[key] for name in load_spec(file).tower.weights for key in weights}
+    one = {key: value for key, value in both.items() if key.startswith(kept)}
+    whole, alone = (
+        load_model(file, save("esi", state | inner, tmp_path / f"{len(inner)}.pt"), folder, "cpu").encode_text(TEXTS)
+        for inner in (both, one)
+    )
+    assert torch.equal(whole, alone)
+
+
+def test_a_tied_tensor_needs_one_of_its_names(bert: Path, tmp_path: Path) -> None:
+    """safetensors' save_model keeps one name of T5's shared embedding; the other is filled from it."""
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "t5")
+    weights = transformers.T5EncoderModel.from_pretrained(folder).state_dict()
+    assert torch.equal(weights["shared.weight"], weights["encoder.embed_tokens.weight"])
+    spec = TowerSpec(kind="t5", pooling="class", length=8)
+    whole = said(tower(str(folder), spec, dict(weights)), TEXTS)
+    for dropped in ("shared.weight", "encoder.embed_tokens.weight"):
+        less = {key: value for key, value in weights.items() if key != dropped}
+        assert torch.equal(said(tower(str(folder), spec, less), TEXTS), whole)
+    with pytest.raises(EcgcamError, match=r"do not fit its configuration \(shared\.weight"):
+        tower(str(folder), spec, {key: value for key, value in less.items() if key != "shared.weight"})
+
+
+def test_making_a_tower_leaves_the_random_state_alone(bert: Path) -> None:
+    weights = transformers.AutoModel.from_pretrained(bert).state_dict()
+    before = torch.random.get_rng_state()
+    tower(str(bert), TowerSpec(), dict(weights))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_poolings_by_hand() -> None:
+    hidden = torch.arange(12.0).reshape(4, 3)
+    real = torch.tensor([True, True, True, False])
+    wanted = {"class": [0, 1, 2], "mean": [3, 4, 5], "eos": [6, 7, 8], "last": [9, 10, 11]}
+    for pooling, row in wanted.items():
+        assert pool(hidden, real, pooling).tolist() == row
+    assert torch.equal(pool(hidden, real, "tokens"), hidden[:3])
+
+
+def test_a_prompt_s_features_do_not_depend_on_the_others(bert: Path) -> None:
+    """Nor on the length that prompts are cut at: they are not padded to it."""
+    one = tower(str(bert), TowerSpec(length=16, pooling="mean"))
+    other = tower(str(bert), TowerSpec(length=200, pooling="mean"))
+    together = said(one, TEXTS)
+    assert torch.equal(together, torch.cat([said(one, [text]) for text in TEXTS]))
+    assert torch.equal(together, said(other, TEXTS))
+
+
+def test_the_text_side_is_tried_once(bert: Path, tmp_path: Path) -> None:
+    file = narrow_file("ecg-coca", tmp_path)
+    spec = load_spec(file)
+    folder = tiny_tower(tmp_path / "tower", bert, 24, "bert")
+    weights = transformers.AutoModel.from_pretrained(folder).state_dict()
+    inner = {f"text.transformer.{key}": value for key, value in weights.items() if "pooler" not in key}
+    network = build_network(spec)
+    state = standin_state(network)
+    network.load_state_dict(state, assign=True)
+    assert try_text_side(spec, network.project_text, state).startswith(
+        "ncbi/MedCPT-Query-Encoder: this checkpoint holds no"
+    )  # type: ignore[arg-type]
+    answers = try_text_side(spec, network.project_text, state | inner, folder)  # type: ignore[arg-type]
+    assert "its weights are in this file, configuration and tokenizer come from" in answers
+    assert answers.endswith("Tried: 'atrial fibrillation' gives 16 finite numbers")
+    less = {key: value for key, value in inner.items() if "word_embeddings" not in key}
+    refused = try_text_side(spec, network.project_text, state | less, folder)  # type: ignore[arg-type]
+    assert "do not fit its configuration (embeddings.word_embeddings.weight)" in refused
+    nowhere = try_text_side(spec, network.project_text, state | inner)  # type: ignore[arg-type]
+    assert "is not on this machine, and `offline` forbids a download" in nowhere
 
 
 def test_embed_writes_what_ked_asks_in_another_process(
@@ -346,9 +476,9 @@ class Counted:
         self.asked: list[str] = []
         own = PublishedTower.features
 
-        def features(tower: PublishedTower, texts: list[str], batch: int = 16) -> list[torch.Tensor]:
+        def features(tower: PublishedTower, texts: list[str]) -> list[torch.Tensor]:
             self.asked += texts
-            return own(tower, texts, batch)
+            return own(tower, texts)
 
         monkeypatch.setattr(PublishedTower, "features", features)
 
@@ -387,7 +517,7 @@ def test_a_prompt_is_embedded_once_by_content(
 
 
 def test_weights_inside_are_known_by_the_checkpoint(bert: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, spec = Counted(monkeypatch), TowerSpec(length=16, weights="lm.")
+    counted, spec = Counted(monkeypatch), TowerSpec(length=16, weights=("lm.",))
     weights = {f"lm.{key}": value for key, value in transformers.AutoModel.from_pretrained(bert).state_dict().items()}
     first = counted.ask(bert, TEXTS, spec, state=dict(weights), checkpoint_sha256="one")
     assert counted.asked == TEXTS

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ecgcam.models.families import coca, leadpatches
 from ecgcam.models.families.blocks import PackedAttention, ProjectedAttention
 from ecgcam.models.load import build_network
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
 SOURCE = Path("checkpoint.pt")

@@ -12,7 +12,7 @@ from transformers import HubertConfig, HubertModel
 from ecgcam.models.families import dbeta, ecgfm, hubert, melp
 from ecgcam.models.families.blocks import without
 from ecgcam.models.load import build_network
-from ecgcam.models.spec import load_spec
+from ecgcam.models.model_file import load_spec
 
 Shapes = dict[str, tuple[int, ...]]
 SOURCE = Path("checkpoint.pt")

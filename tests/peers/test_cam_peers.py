@@ -16,14 +16,14 @@ from tests.toys import toy_model
 from torch import Tensor, nn
 
 import ecgcam
-from ecgcam.assembly import prepare
 from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import LayerSpec, windows_of
+from ecgcam.pipeline.preparation import prepare
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import LayerSpec, windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
-from ecgcam.settings import Settings
 
 from .conftest import Scores, told
 

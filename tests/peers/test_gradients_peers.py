@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 import ecgcam
-from ecgcam.assembly import prepare
-from ecgcam.attribution.cells import lay_on_samples
+from ecgcam.attribution.cells import upsample_to_samples
 from ecgcam.attribution.methods import METHODS
 from ecgcam.attribution.problem import Problem
-from ecgcam.models.base import EcgTextModel
-from ecgcam.models.spec import windows_of
+from ecgcam.pipeline.preparation import prepare
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
-from ecgcam.settings import Settings
 
 from .conftest import imported, told
 
@@ -153,6 +153,6 @@ def test_guided_grad_cam(problem: Problem, captum: Any) -> None:
     module, where = problem.model.layer()
     guided = captum.GuidedBackprop(scores).attribute(problem.x[None], target=0)[0]
     cells = captum.LayerGradCam(scores, module).attribute(problem.x[None], target=0, relu_attributions=True)[0, 0]
-    laid = torch.from_numpy(lay_on_samples(cells.detach().numpy(), where, problem.x.shape[1]))
+    laid = torch.from_numpy(upsample_to_samples(cells.detach().numpy(), where, problem.x.shape[1]))
     assert laid.any()
     assert apart(run("guided-grad-cam", problem, cam="whole"), guided * laid * problem.scale) <= CLOSE

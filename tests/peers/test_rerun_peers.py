@@ -19,17 +19,17 @@ import torch
 from torch import Tensor, nn
 
 import ecgcam
-from ecgcam.assembly import prepare
 from ecgcam.attribution import rerun
 from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.perturbation import lead_occlusion, occlusion, wave_occlusion
 from ecgcam.attribution.problem import Problem
 from ecgcam.attribution.shapley import lead_shapley
-from ecgcam.models.spec import windows_of
+from ecgcam.pipeline.preparation import prepare
+from ecgcam.pipeline.settings import Settings
+from ecgcam.protocol.spec import windows_of
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 from ecgcam.records.waves import find_waves
-from ecgcam.settings import Settings
 
 from .conftest import Scores, imported, told
 
@@ -73,7 +73,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> None:
         laid: Floats = nn.functional.interpolate(unit[None], samples, mode="linear", align_corners=False)[0].numpy()
         return laid
 
-    monkeypatch.setattr(rerun, "lay_on_samples", lay)
+    monkeypatch.setattr(rerun, "upsample_to_samples", lay)
     monkeypatch.setattr(rerun, "_unit", lambda laid, _valid: laid)
 
 
@@ -179,7 +179,7 @@ def test_score_cam_of_grad_cam(
 ) -> None:
     want = by_grad_cam(pytorch_grad_cam, "ScoreCAM", problem, alone)
     assert difference(rerun.score_cam(problem, alone), want) > 1e-3
-    monkeypatch.setattr(rerun, "lay_on_samples", edge_to_edge)
+    monkeypatch.setattr(rerun, "upsample_to_samples", edge_to_edge)
     assert difference(rerun.score_cam(replace(problem, shared={}), alone), want) <= CLOSE
 
 

@@ -18,13 +18,28 @@ class Signal(NamedTuple):
     tall: int = 32767  # what 32767 digital units are, in `unit`
 
 
-def edf(path: Path, signals: Sequence[Signal], records: int = 1, seconds: float = 1) -> Path:
-    """An EDF file (Kemp et al. 1992): 256 bytes, 256 a signal, then records of little-endian int16; BDF: of 24 bits."""
+def edf(
+    path: Path, signals: Sequence[Signal], records: int = 1, seconds: float = 1, onsets: Sequence[float] | None = None
+) -> Path:
+    """An EDF file (Kemp et al. 1992): 256 bytes, 256 a signal, then records of little-endian int16; BDF: of 24 bits.
+
+    With `onsets` it is a discontinuous EDF+ file, whose last signal holds the time at which each record begins.
+    """
     bdf = path.suffix == ".bdf"
     most = 8388607 if bdf else 32767
     first = b"\xffBIOSEMI" if bdf else b"0       "
     head = first + f"{'X':80}{'Y':80}01.01.0101.01.01{256 * (len(signals) + 1):<8}".encode()
-    head += f"{'24BIT' if bdf else '':44}{records:<8}{seconds:<8g}{len(signals):<4}".encode()
+    kind = "24BIT" if bdf else ""
+    if onsets is not None:
+        kind = "BDF+D" if bdf else "EDF+D"
+        width = 3 if bdf else 2
+        texts = [f"{onset:+.9g}\x14\x14".encode().ljust(12 * width, b"\0") for onset in onsets]
+        words = np.frombuffer(b"".join(texts), np.uint8).reshape(-1, width).astype(np.int64)
+        annotations = (words << (8 * np.arange(width))).sum(axis=1)
+        annotations -= (annotations >> (8 * width - 1)) << (8 * width)
+        label = "BDF Annotations" if bdf else "EDF Annotations"
+        signals = [*signals, Signal(label, "", annotations.tolist(), 1)]
+    head += f"{kind:44}{records:<8}{seconds:<8g}{len(signals):<4}".encode()
     for field in (
         [f"{one.label:16}" for one in signals],
         [f"{'':80}"] * len(signals),

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from tests.records.formats_by_hand import Signal, aecg, bent, chunk, edf, sequence, sierra, times
 
-from ecgcam.batch.worklist import find_recordings
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, read_record
 from ecgcam.records.channels import Channel, record_from
 from ecgcam.records.readers import SUFFIXES, partial_length, read_stretch, record_name
+from ecgcam.runs.worklist import find_recordings
 
 
 def refused(path: Path, **options: Any) -> str:
@@ -102,27 +102,79 @@ def test_an_edf_stretch_is_that_part_of_the_whole(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.signal, whole.signal[:, part.first : part.first + part.signal.shape[1]])
 
 
+@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
+def test_the_gaps_of_discontinuous_edf_are_missing(tmp_path: Path, suffix: str) -> None:
+    """Records at 0, 1 and 3.5 s of a file that begins at 0.25 s; the second lead has half the rate."""
+    fast, slow = np.arange(1, 301), np.arange(1, 151)
+    rows = [Signal("V1", "mV", fast), Signal("V2", "mV", slow)]
+    path = edf(tmp_path / f"rec{suffix}", rows, records=3, onsets=[0.25, 1.25, 3.75])
+    record = read_record(path)
+    assert (record.fs, record.samples) == (100.0, 450)
+    wanted = np.concatenate([fast[:200], np.full(150, np.nan), fast[200:]]) * (
+        32767 / (8388607 if suffix == ".bdf" else 32767)
+    )
+    np.testing.assert_allclose(record.signal[0], wanted, rtol=1e-5)
+    assert np.isnan(record.signal[1]).any()
+    assert "discontinuous EDF+: 1 gaps, 1.5 s in all, are missing" in record.notes
+    assert partial_length(path) is None  # read whole
+
+
+def test_discontinuous_edf_without_gaps_is_read_like_any(tmp_path: Path) -> None:
+    row = np.arange(300)
+    record = read_record(edf(tmp_path / "a.edf", [Signal("V1", "mV", row)], records=3, onsets=[0, 1, 2]))
+    np.testing.assert_allclose(record.signal[0], row, rtol=1e-5)
+    assert not any("discontinuous" in note for note in record.notes)
+    # Onsets between two samples: each record has all its samples, the nearest place, and no overlap.
+    record = read_record(edf(tmp_path / "b.edf", [Signal("V1", "mV", row)], records=3, onsets=[0, 1.0024, 1.9981]))
+    np.testing.assert_allclose(record.signal[0], row, rtol=1e-5)
+    assert not any("discontinuous" in note for note in record.notes)
+
+
+@pytest.mark.parametrize("onsets", [[0, 2, 1], [0, 0.5, 2], [0, 1, 1e9], [0, 1, np.nan]])
+def test_discontinuous_edf_with_times_that_cannot_be(tmp_path: Path, onsets: list[float]) -> None:
+    path = edf(tmp_path / "rec.edf", [Signal("V1", "mV", np.arange(300))], records=3, onsets=onsets)
+    said = refused(path)
+    assert "overlap; export it as EDF+C" in said or "lie far apart" in said
+    content = path.read_bytes().replace(b"EDF Annotations", b"V2             ")
+    path.write_bytes(content)
+    assert "without the times of its data records; export it as EDF+C" in refused(path)
+
+
 def test_damaged_edf_gets_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole = edf(tmp_path / "rec.edf", [Signal("I", "uV", np.arange(200))], records=2).read_bytes()
     for size in (0, 10, 255, 300, 512, len(whole) - 2):
         (tmp_path / "cut.edf").write_bytes(whole[:size])
         assert "copy the file again" in refused(tmp_path / "cut.edf")
         assert partial_length(tmp_path / "cut.edf") is None
-    with pytest.raises(EcgcamError, match="not a recording that can be read in parts"):
+    with pytest.raises(EcgcamError, match="not a recording that can be read in parts; read it whole"):
         read_stretch(tmp_path / "cut.edf", 0, 1)
     assert "no such recording" in refused(tmp_path / "none.edf")
     (tmp_path / "long.edf").write_bytes(whole + b"\0\0")
-    assert f"{len(whole) + 2} bytes where its header promises {len(whole)}" in refused(tmp_path / "long.edf")
+    assert "2 bytes after the last data record are ignored" in read_record(tmp_path / "long.edf").notes
     (tmp_path / "open.edf").write_bytes(whole[:236] + b"-1      " + whole[244:])
-    assert "close the recording first" in refused(tmp_path / "open.edf")
-    assert capfd.readouterr().out == ""  # pyedflib would print there
+    note = "the header does not state how much was recorded: the file has 2 data records"
+    assert note in read_record(tmp_path / "open.edf").notes
+    assert capfd.readouterr().out == ""
+
+
+def test_annotations_are_no_channel_that_a_caller_names(tmp_path: Path) -> None:
+    rows = [
+        Signal("a", "uV", np.arange(200)),
+        Signal("EDF Annotations", "", np.zeros(40)),
+        Signal("b", "uV", np.arange(200) % 7),
+    ]
+    path = edf(tmp_path / "rec.edf", rows, records=2)
+    got = read_record(path, lead_names=("I", "V1"))
+    assert got.leads == ("I", "V1")
+    np.testing.assert_allclose(got.signal[0], np.arange(200) * got.signal[0, 1], rtol=1e-5)
+    assert (got.signal[1, :7] == got.signal[1, 7:14]).all()
 
 
 def test_edf_headers_that_cannot_be(tmp_path: Path) -> None:
     whole = edf(tmp_path / "rec.edf", [Signal("I", "uV", np.arange(200))], records=2).read_bytes()
     for field, value, says in (
-        (252, b"0   ", "promises 0 signals"),
-        (252, b"-1  ", "promises -1 signals"),
+        (252, b"0   ", "states 0 signals"),
+        (252, b"-1  ", "states -1 signals"),
         (252, b"Bob ", "damaged header"),
         (244, b"0       ", "data records of 0 s"),
     ):
@@ -141,7 +193,7 @@ def test_leads_that_end_before_the_others_are_missing_there(tmp_path: Path) -> N
 
 def test_rates_that_no_ecg_has_are_named(tmp_path: Path) -> None:
     path = edf(tmp_path / "rec.edf", [Signal("V1", "uV", np.ones(2)), Signal("V2", "uV", np.ones(250))])
-    assert "sampling rates that no ECG has among its leads (V1 2, V2 250 Hz)" in refused(path)
+    assert "its leads have sampling rates that are not possible for an ECG (V1 2, V2 250 Hz)" in refused(path)
 
 
 def test_a_stretch_is_doubted_as_the_whole_is(tmp_path: Path) -> None:
@@ -220,7 +272,7 @@ def test_the_time_between_samples_in_milliseconds(tmp_path: Path) -> None:
 def test_leads_of_rates_that_do_not_divide_end_together() -> None:
     """A hundred samples at 128 Hz are 195.3 at 250 Hz; the row is 195 long, as the other lead's."""
     rows = [Channel("V1", "mV", 128.0, np.ones(100)), Channel("V2", "mV", 250.0, np.ones(195))]
-    got = record_from(Path("rec"), "rec", rows, None, None)
+    got = record_from(Path("rec"), "rec", rows)
     assert got.signal.shape == (2, 195)
     assert np.isfinite(got.signal).all()
 
@@ -252,10 +304,10 @@ def test_sequences_without_code_or_value_are_passed_over(tmp_path: Path) -> None
     [
         ("", "without a waveform"),
         (times() + sequence("MDC_ECG_LEAD_I", "").replace("<digits></digits>", ""), "has no digits"),
-        (sequence("MDC_ECG_LEAD_I", "1 2"), "does not say the time between samples"),
+        (sequence("MDC_ECG_LEAD_I", "1 2"), "does not state the time between samples"),
         (times("0") + sequence("MDC_ECG_LEAD_I", "1 2"), "the time between samples is 0"),
         (times("x") + sequence("MDC_ECG_LEAD_I", "1 2"), "not stated as a number"),
-        (times() + sequence("MDC_ECG_LEAD_I", "1 b"), "holds what is no number"),
+        (times() + sequence("MDC_ECG_LEAD_I", "1 b"), "holds values that are not numbers"),
         (times() + sequence("MDC_ECG_LEAD_I", ""), "the recording is empty"),
         (times() + sequence("MDC_ECG_LEAD_I", "1 2", scale='<scale value="0" unit="uV"/>'), "a scale of 0"),
         (times() + sequence("MDC_ECG_LEAD_I", "1 2", scale=""), "is not stated as a number"),
@@ -295,7 +347,7 @@ def test_entities_are_refused(tmp_path: Path, document: str) -> None:
         ("<AnnotatedECG>&nbsp;</AnnotatedECG>", "not a readable XML file"),
         ('<?xml version="1.0" encoding="no-such"?><a/>', "not a readable XML file"),
         ("<svg/>", "is XML of another kind, <svg>"),
-        ("<RestingECG/>", "is GE MUSE XML, which is not read"),
+        ("<RestingECG/>", "is a GE MUSE ECG without a rhythm waveform"),
         ("<a>" * 100_000, "nested more than 200 deep"),
         ('<!DOCTYPE AnnotatedECG SYSTEM "http://127.0.0.1:9/x.dtd"><AnnotatedECG/>', "without a waveform"),
     ],
@@ -346,13 +398,13 @@ def test_damaged_sierra_gets_one_line(tmp_path: Path) -> None:
     for packed, leads, samples, says in (
         (one, "I II", 100, "unpack"),
         (one + one[:-9], "I II", 100, "lead 2 of 2 is cut off"),
-        (one, "I", 200, "has 100 samples where 200 are promised"),
+        (one, "I", 200, "has 100 samples where 200 are expected"),
         (b"\xff\xff\xff\x7f" + one[4:], "I", 100, "is cut off"),
         (one + one, "II III", 100, "with III and without I and II"),
     ):
         assert says in refused(sierra(path, packed, leads, samples))
     assert "only Base64 and XLI are read" in refused(sierra(path, one, "I", 100, compression="Uncompressed"))
-    assert "cannot be; the file is damaged" in refused(sierra(path, one, "I", 10**9))
+    assert "possible; the file is damaged, export it again" in refused(sierra(path, one, "I", 10**9))
     unknown = "".join(f"{code:010b}" for code in (1, 400)) + "0000"
     bad = b"\x03\0\0\0\0\0\0\0" + int(unknown, 2).to_bytes(3, "big")
     assert "code 400 where 256 are known" in refused(sierra(path, bad, "I", 2))
@@ -361,9 +413,9 @@ def test_damaged_sierra_gets_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("was", "becomes", "says"),
     [
-        ('samplespersecond="500" ', "", "does not say its rate"),
-        ('resolution="5"', 'resolution="0"', "a resolution of 0 cannot be"),
-        ('resolution="5"', 'resolution="nan"', "a resolution of nan cannot be"),
+        ('samplespersecond="500" ', "", "does not state its rate"),
+        ('resolution="5"', 'resolution="0"', "a resolution of 0 is not possible"),
+        ('resolution="5"', 'resolution="nan"', "a resolution of nan is not possible"),
         ('leadlabels="I" ', "", "of the lead set '', which names no leads"),
         ("</parsedwaveforms>", "\u00e9</parsedwaveforms>", "cannot be unpacked"),
     ],
@@ -438,7 +490,7 @@ def test_dicom_by_its_bytes(tmp_path: Path) -> None:
     path.write_bytes(waveform().read_bytes())
     got = read_record(path)
     assert (got.name, got.leads, got.fs, got.samples) == ("rec", CANONICAL_LEADS, 1000.0, 10000)
-    assert "the longest of 2 waveforms is read" in got.notes
+    assert "1 of 2 waveforms left out (median beats, or leads that a longer one has)" in got.notes
     data = path.read_bytes()
     first = data.index(
         bytes.fromhex("00541010") + b"OW"
@@ -517,15 +569,24 @@ def test_a_deflated_dicom_is_never_unpacked(tmp_path: Path) -> None:
 # All of them
 
 
-@pytest.mark.parametrize(("suffix", "library"), [(".edf", "pyedflib"), (".dcm", "pydicom")])
-def test_a_missing_extra_is_named(tmp_path: Path, suffix: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "library", "extra", "content"),
+    [(".h5", "h5py", "hdf5", b"\x89HDF\r\n\x1a\n"), (".dcm", "pydicom", "dicom", b"")],
+)
+def test_a_missing_extra_is_named(
+    tmp_path: Path, suffix: str, library: str, extra: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    path = edf(tmp_path / f"rec{suffix}", [Signal("I", "uV", np.arange(20))])
-    assert f"pip install 'ecgcam[{'edf' if suffix == '.edf' else 'dicom'}]'" in refused(path)
+    path = tmp_path / f"rec{suffix}"
+    path.write_bytes(content + bytes(200))
+    assert f"pip install 'ecgcam[{extra}]'" in refused(path)
 
 
 def test_every_suffix_is_found_in_folders_and_left_out_of_names(tmp_path: Path) -> None:
-    assert {".edf", ".bdf", ".xml", ".dcm", ".hea", ".dat", ".npy", ".npz", ".mat"} == SUFFIXES
+    assert {
+        ".edf", ".bdf", ".xml", ".dcm", ".hea", ".dat", ".npy", ".npz", ".mat", ".csv", ".tsv",
+        ".h5", ".hdf5", ".scp", ".ecg", ".mwf"
+    } == SUFFIXES  # fmt: skip
     for suffix in (".edf", ".BDF", ".xml", ".dcm"):
         (tmp_path / f"a{suffix.lower()}{suffix}").touch()
         assert record_name(Path(f"some.thing{suffix}")) == "some.thing"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tests.records.by_hand import wfdb
 
-from ecgcam.batch.reading import Reading
-from ecgcam.batch.worklist import Item, find_recordings
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import InputSpec
+from ecgcam.protocol.spec import InputSpec
 from ecgcam.records import CANONICAL_LEADS, read_record, take_window
 from ecgcam.records.readers import read_stretch
+from ecgcam.runs.reading import Reading
+from ecgcam.runs.worklist import Item, find_recordings
 
 
 @pytest.mark.shared
@@ -130,7 +130,7 @@ def test_a_header_cannot_have_files_of_others_read(tmp_path: Path, name: str) ->
     header.write_text(f"rec 1 500 100\n{name} 16 1000/mV 16 0 0 0 0 V1\n")
     with pytest.raises(EcgcamError, match=r"rec.hea: not a readable WFDB header"):
         read_record(header)
-    with pytest.raises(EcgcamError, match=r"rec.hea: not a recording that can be read in parts"):
+    with pytest.raises(EcgcamError, match=r"rec.hea: not a recording that can be read in parts; read it whole"):
         read_stretch(header, 0.0, 1.0)
     for segments in (["rec"], ["../rec"], ["/etc/passwd"]):
         lines = "\n".join(f"{segment} 100" for segment in segments)

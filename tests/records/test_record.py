@@ -102,7 +102,7 @@ def test_the_channels_given_are_not_modified() -> None:
     ("rows", "fs", "says"),
     [
         ({"I": [1.0], " i": [2.0]}, 500, "r.dat: lead I occurs twice"),
-        ({"V1": [1.0], "C1": [2.0]}, 500, "r.dat: lead V1 occurs twice"),
+        ({"V1": [1.0], "lead V1": [2.0]}, 500, "r.dat: lead V1 occurs twice"),
         ({"a": [1.0], "b": [2.0]}, 500, "r.dat: none of the channels (a, b) is one of the twelve leads"),
         ({"I": [np.nan], "II": [np.inf]}, 500, "r.dat: every sample is missing (NaN)"),
         ({"I": []}, 500, "r.dat: the recording is empty"),
@@ -127,7 +127,7 @@ def test_only_keeps_what_a_model_takes() -> None:
     assert kept.signal[:, 0].tolist() == [3, -2, 5]
     assert kept.notes[-1] == "leads that the model does not take: I, III, aVL, aVF"
     assert got.only(CANONICAL_LEADS) is got
-    with pytest.raises(EcgcamError, match="no lead is common"):
+    with pytest.raises(EcgcamError, match="no lead is common; choose another recording"):
         got.only(("V6",))
 
 

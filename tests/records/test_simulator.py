@@ -243,7 +243,7 @@ def test_annotations_far_apart_and_a_long_recording_survive_the_file(tmp_path: P
 def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     made = simulate("lbbb", 1, seconds=2.0)
     (tmp_path / "lbbb-1.hea").mkdir()  # the last file to be written cannot take its place
-    with pytest.raises(EcgcamError, match=r"lbbb-1\.hea.*--out"):
+    with pytest.raises(EcgcamError, match=r"lbbb-1\.hea.*`out`"):
         write(made, tmp_path)
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -253,9 +253,9 @@ def test_nothing_is_left_behind_when_writing_fails(tmp_path: Path) -> None:
     [
         ("asystole", 0, {}, "asystole.*" + ", ".join(FINDINGS)),
         ("af", -1, {}, "-1.*0 or more"),
-        ("af", 0, {"seconds": float("nan")}, "nan s"),
-        ("af", 0, {"fs": 50.0}, "50 Hz.*100"),
-        ("af", 0, {"noise": -1.0}, "noise -1"),
+        ("af", 0, {"seconds": float("nan")}, "`seconds` nan.*3600 s"),
+        ("af", 0, {"fs": 50.0}, "`fs` 50.*100"),
+        ("af", 0, {"noise": -1.0}, "`noise` -1"),
     ],
 )
 def test_a_wrong_call_is_one_line(finding: str, seed: int, settings: dict[str, float], words: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecgcam.records.waves import PARTS, QRS, SEGMENTS, P, T, Waves, _beats, _peaks, _stands_out, find_waves
+from ecgcam.records.beat_detection import beat_shapes, find_beats, find_spikes, without_spikes
+from ecgcam.records.simulator import simulate
+from ecgcam.records.waves import PARTS, QRS, SEGMENTS, P, T, Waves, _peaks, _stands_out, find_waves
 
 SECONDS, BEATS = 10, np.arange(0.6, 9.6, 0.9)  # of the R peaks
 # Centre after R (s), half length (s) and height (mV) of each wave, a raised cosine.
@@ -188,7 +190,7 @@ def test_bursts_of_less_than_two_millivolts_a_second_are_no_beats(height: float,
     slope = np.zeros((2, 2500))
     for beat in range(5):
         slope[:, 500 * beat + 200 : 500 * beat + 270] = height
-    assert len(_beats(slope, 500.0)) == found
+    assert len(find_beats(slope, 500.0)) == found
 
 
 @pytest.mark.parametrize(("rest", "height", "stands_out"), [(62, 0.5, True), (62, 2.0, False), (30, 2.0, True)])
@@ -202,7 +204,7 @@ def test_a_p_must_be_higher_than_a_rest_of_80_ms_or_more(rest: int, height: floa
         if beat:
             t_end[beat - 1] = onset - rest
             signal[0, onset - rest // 2] = height
-    assert _stands_out(signal, bounds, t_end, 500.0) == stands_out
+    assert _stands_out(signal, bounds, t_end, 500.0, 1.0) == stands_out
 
 
 def test_a_peak_is_known_where_all_samples_of_its_wave_are() -> None:
@@ -214,3 +216,63 @@ def test_a_peak_is_known_where_all_samples_of_its_wave_are() -> None:
     assert peak.shape == (4, 1, 3)
     np.testing.assert_array_equal(peak[:, 0, QRS], [np.nan, np.nan, 3, 3])
     assert np.isnan(peak[..., [P, T]]).all()
+
+
+def test_a_spike_is_found_and_becomes_a_line() -> None:
+    signal, spikes = hand_made(500.0), [500, 950, 1400]
+    spiked = signal.copy()
+    for at in spikes:
+        spiked[:, at] += np.array([0.8, -0.5, 0.6])
+    np.testing.assert_array_equal(find_spikes(spiked, 500.0), spikes)
+    assert len(find_spikes(signal, 500.0)) == 0
+    clean = without_spikes(spiked, np.array(spikes), 500.0)
+    # A line of 12 ms in place of slowly changing voltages: no more than a few microvolts off.
+    assert np.abs(clean - signal).max() < 0.02
+    changed = np.flatnonzero((clean != spiked).any(axis=0))
+    assert set(changed) <= {at + step for at in spikes for step in range(-3, 4)}
+
+
+def test_beats_of_paced_rhythm_are_counted_once() -> None:
+    """Atrial and ventricular spikes and the tall T of a paced beat are not beats."""
+    for seed in range(8):
+        paced = simulate("paced", seed)
+        waves = find_waves(paced.signal, 500.0)
+        qrs = [row[1:] for row in paced.intervals if row[0] == "QRS"]
+        inside = [sum(start - 0.03 < beat / 500 < stop + 0.03 for beat in waves.beats) for start, stop in qrs]
+        assert inside[1:-1] == [1] * (len(qrs) - 2)
+        assert sum(inside) == len(waves.beats)
+        assert len(waves.spikes) >= len(qrs) - 1
+
+
+def test_a_long_pr_has_a_p() -> None:
+    for seed in range(6):
+        delayed = simulate("av-block-1", seed)
+        waves = find_waves(delayed.signal, 500.0)
+        begins = np.array([start for name, start, _ in delayed.intervals if name == "P"])
+        known = waves.onset[np.isfinite(waves.onset[:, P]), P] / 500
+        assert np.isfinite(waves.onset[1:, P]).mean() >= 0.9
+        assert np.median([np.abs(begins - onset).min() for onset in known]) <= 0.02
+
+
+def test_premature_beats_have_a_shape_of_their_own_and_leave_p_to_the_others() -> None:
+    for seed in range(6):
+        ectopic = simulate("pvc", seed)
+        waves = find_waves(ectopic.signal, 500.0)
+        kind = {int(beat): symbol for beat, symbol in zip(ectopic.beats, ectopic.symbols, strict=True)}
+        for beat, shape, onset in zip(waves.beats, waves.shapes, waves.onset, strict=True):
+            near = [symbol for at, symbol in kind.items() if abs(at - beat) < 40]
+            if near:
+                assert (shape == 0) == (near == ["N"])
+                if near == ["V"]:
+                    assert np.isnan(onset[P])
+
+
+def test_shapes_are_numbered_by_how_often_they_occur() -> None:
+    time = np.arange(40) / 500
+    first, second = np.sin(2 * np.pi * time / 0.08), np.cos(2 * np.pi * time / 0.08) - 1
+    signal, beats = np.zeros((2, 2500)), np.arange(200, 2400, 300)
+    order = [1, 0, 0, 1, 0, 0, 1, 0]
+    for at, kind in zip(beats, order, strict=True):
+        signal[:, at - 20 : at + 20] = (first, second)[kind]
+    assert beat_shapes(signal, beats, 500.0).tolist() == order
+    assert beat_shapes(signal, beats[:0], 500.0).tolist() == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecgcam.errors import EcgcamError
 from ecgcam.records import Record, Window, take_window, window_starts
+from ecgcam.records.windows import held_ends, margin, without_recording
 
 RATES = [1000, 500, 360, 257, 250, 100]
 EDGE = 0.15  # s: the longest half of the anti-aliasing filter, ten samples of the slower rate (100 Hz)
@@ -170,13 +175,13 @@ def test_seconds_take_less_and_never_more() -> None:
     assert take_window(long, 250, 2500, seconds=30.0).valid.sum() == 2500
     assert take_window(long, 250, 2500, start=19.0).valid.sum() == 250
     for seconds in (0.0, -1.0, np.nan):
-        with pytest.raises(EcgcamError, match=r"--seconds .* positive length"):
+        with pytest.raises(EcgcamError, match=r"`seconds` .*: must be a positive number"):
             take_window(long, 250, 2500, seconds=seconds)
 
 
 @pytest.mark.parametrize("start", [-0.1, 20.0, 1e9, np.nan, np.inf])
 def test_a_start_outside_is_refused(start: float) -> None:
-    with pytest.raises(EcgcamError, match=r"r: --start .* lies outside the recording, which lasts 20 s"):
+    with pytest.raises(EcgcamError, match=r"r: `start` .* lies outside the recording, which lasts 20 s"):
         take_window(record(np.sin(np.arange(5000) / 20), 250), 250, 2500, start)
 
 
@@ -213,7 +218,7 @@ def test_window_starts(seconds: float, hop: float | None, start: float, want: li
 
 @pytest.mark.parametrize("hop", [0.0, -1.0, np.nan, np.inf, 1e-9])
 def test_a_step_that_leads_nowhere_is_refused(hop: float) -> None:
-    with pytest.raises(EcgcamError, match="--hop"):
+    with pytest.raises(EcgcamError, match="`hop`"):
         window_starts(record(np.zeros(15_000), 500), 10.0, hop)
 
 
@@ -233,3 +238,114 @@ def test_a_window_of_a_stretch_is_the_whole_record_s(fs: int) -> None:
     np.testing.assert_allclose(got.signal, wanted.signal, atol=1e-6)
     assert part.without_signal().signal.shape == (1, 0)
     assert part.without_signal().seconds == 20
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    numerator=st.integers(50, 100_000),
+    denominator=st.integers(1, 97),
+    new=st.sampled_from([100.0, 250.0, 256.0, 500.0]),
+    data=st.data(),
+)
+def test_a_window_of_a_stretch_is_the_whole_record_s_at_any_rate(
+    numerator: int, denominator: int, new: float, data: st.DataObject
+) -> None:
+    fs = min(10_000.0, max(50.0, numerator / denominator))
+    seconds = data.draw(st.floats(4.0, min(40.0, 60_000 / fs + 2)))
+    total = int(seconds * fs)
+    random = np.random.default_rng(numerator)
+    signal = random.standard_normal((2, total)).astype(np.float32)
+    for gap in data.draw(st.lists(st.integers(0, total - 1), max_size=3)):
+        signal[data.draw(st.integers(0, 1)), gap : gap + int(data.draw(st.floats(0, 1)) * fs) + 1] = np.nan
+    whole = record(signal, fs, ("I", "V1"))
+    start = data.draw(st.floats(0, total / fs - 1.0))
+    length = data.draw(st.floats(0.5, 5.0))
+    begin = max(0, int((start - margin(new, fs)) * fs))
+    end = min(total, math.ceil((start + length + margin(new, fs)) * fs))
+    part = replace(whole, signal=whole.signal[:, begin:end], first=begin, length=total)
+    try:
+        wanted = take_window(whole, new, int(length * new), start)
+    except EcgcamError as error:
+        with pytest.raises(EcgcamError, match=re.escape(str(error))):
+            take_window(part, new, int(length * new), start)
+        return
+    got = take_window(part, new, int(length * new), start)
+    np.testing.assert_array_equal(got.signal, wanted.signal)
+    np.testing.assert_array_equal(got.valid, wanted.valid)
+
+
+def test_a_window_beyond_what_was_read_is_refused() -> None:
+    part = replace(record(np.arange(1000.0), 360.1), first=5000, length=20_000)
+    with pytest.raises(EcgcamError, match=r"needs samples .* were read"):
+        take_window(part, 250, 250, 0.0)
+
+
+@pytest.mark.parametrize("held", [0, 19, 20, 21, 52, 400])
+@pytest.mark.parametrize("at_start", [False, True])
+def test_held_values_at_an_end_are_not_valid(held: int, at_start: bool) -> None:
+    signal = np.random.default_rng(3).standard_normal((3, 5000)).astype(np.float32)
+    signal[:, 5000 - held :] = np.array([[0.1], [-0.2], [0.0]]) + 3
+    if at_start:
+        signal = signal[:, ::-1]
+    got = take_window(record(signal, 500, ("I", "II", "V1")), 500, 5000)
+    valid = got.valid[:, ::-1] if at_start else got.valid
+    invalid = held if held > 0.04 * 500 else 0
+    assert (valid.sum(axis=1) == 5000 - invalid).all()
+    assert valid[:, : 5000 - invalid].all()
+    bridged = got.signal[:, ::-1] if at_start else got.signal
+    rows = [got.leads.index(lead) for lead in ("I", "II", "V1")]
+    np.testing.assert_array_equal(bridged[rows], signal[:, ::-1] if at_start else signal)
+    if invalid:
+        assert any("hold one value in all leads" in warning for warning in got.warnings)
+    else:
+        assert got.warnings == ()
+
+
+@pytest.mark.parametrize("held", [51, 52, 53])
+@pytest.mark.parametrize("rate", [100.0, 200.0, 250.0])
+def test_a_held_end_is_no_gap_at_another_rate(held: int, rate: float) -> None:
+    signal = np.random.default_rng(3).standard_normal((2, 5000)).astype(np.float32)
+    signal[:, 5000 - held :] = 3.0
+    got = take_window(record(signal, 500, ("I", "V1")), rate, round(10 * rate))
+    assert len(got.warnings) == 1
+    assert "hold one value in all leads" in got.warnings[0]
+    assert got.held is not None
+    # Every sample that is not valid is one of the held end.
+    assert (got.valid == ~got.held).all()
+
+
+def test_a_window_keeps_the_samples_of_its_own_stretch_for_pictures() -> None:
+    signal = np.arange(2 * 6000, dtype=np.float32).reshape(2, 6000) / 1000
+    whole = record(signal, 500, ("I", "V1"))
+    kept = without_recording(take_window(whole, 250, 1250, start=2.001))
+    assert kept.record.signal.shape == (2, 0)
+    assert kept.own is not None
+    time, own = kept.own
+    # 2.001 s is sample 500 at the model's rate, 2.0 s; 5 s at 500 Hz from there on.
+    assert (time[0], len(time)) == (2.0, 2500)
+    np.testing.assert_array_equal(own, signal[:, 1000:3500])
+    # At its end a recording has no more than it has, and at the model's own rate nothing is kept twice.
+    beyond = without_recording(take_window(whole, 250, 1250, start=10.0)).own
+    assert beyond is not None
+    assert beyond[1].shape == (2, 1000)
+    assert without_recording(take_window(whole, 500, 2500)).own is None
+
+
+def test_one_lead_that_moves_keeps_the_end_valid() -> None:
+    signal = np.random.default_rng(3).standard_normal((3, 5000)).astype(np.float32)
+    signal[:2, 4900:] = 0.0
+    assert take_window(record(signal, 500, ("I", "II", "V1")), 500, 5000).valid.all()
+    signal[2] = 0.0  # a lead that was off all along says nothing
+    assert held_ends(record(signal, 500, ("I", "II", "V1"))) == (0, 100)
+
+
+@pytest.mark.parametrize("fs", [333.33, 249.89, 128.01, 360.1])
+def test_a_window_late_in_a_day_lies_where_it_says(fs: float) -> None:
+    """A slope of 1 mV an hour with a step at 20 h: a ratio that is 1e-5 off would move it by 0.7 s."""
+    at, count = 20 * 3600.0, round(24 * 3600 * fs)
+    first = round((at - 30) * fs)
+    time = (first + np.arange(round(60 * fs))) / fs
+    part = Record("r", (time >= at).astype(np.float32)[None], fs, ("V1",), first=first, length=count)
+    window = take_window(part, 250.0, 2500, at - 5)
+    step = window.time[int(np.argmax(window.signal[0] > 0.5))]
+    assert abs(step - at) <= 1 / 250 + 1 / fs

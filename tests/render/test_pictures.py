@@ -16,18 +16,17 @@ import numpy.typing as npt
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 
 from ecgcam import render
-from ecgcam.beatwise import wave_table
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import Explanation
 from ecgcam.render import fonts
 from ecgcam.render.colour import average, colours, shade
 from ecgcam.render.lead_strip import LeadDrawing
 from ecgcam.render.output import PNG_LEVEL, encode_png
+from ecgcam.results.beatwise import wave_table
+from ecgcam.results.explanation import Explanation
 
 MM = 6  # pixels per millimetre at the default resolution
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -40,7 +39,7 @@ def test_what_is_drawn_once_changes_no_pixel() -> None:
     made.valid[4] = False
     made.signal[7] *= 20
     made = replace(made, gradient_smoothed=np.abs(made.signal), lead_scores=-made.lead_scores)
-    drawing = LeadDrawing(made, colours(made, "raw"), "raw", 100, gradient=True)
+    drawing = LeadDrawing(made, colours(made, "raw"), render.PictureOptions(dpi=100), gradient=True)
     for row in (*range(12), 3, 4):
         drawing.show(row)
         drawing.figure.canvas.draw()
@@ -77,12 +76,13 @@ def explanation(
     gain = np.array(gains if gains is not None else [0.2 / (row + 1) for row in range(count)], np.float32)
     settings: dict[str, Any] = {
         "format": "ecgcam-explanation/1", "record": "rec01", "text": "atrial fibrillation", "against": None,
-        "method": "grad-cam", "layer": "stage3", "mask": "baseline", "signed": False, "model": "mini",
+        "method": "grad-cam", "layer": "stage3", "mask": "baseline", "signed": False, "model": "toy",
         "cell_step_ms": 40.0, "cell_width_ms": None, "warnings": [],
     }  # fmt: skip
     nothing = np.zeros((count, 0), np.float32)
     return Explanation(
-        map=maps, map_cells=nothing, cell_time=np.zeros(0), gradient=nothing, gradient_smoothed=nothing,
+        map=maps, map_cells=np.zeros((count, 4), np.float32), cell_time=start + np.arange(4.0), gradient=nothing,
+        gradient_smoothed=nothing,
         signal=signal, time=time, fs=fs, valid=valid, leads=leads, score=0.4, empty_score=0.1,
         lead_scores=gain + np.float32(0.1), mask_shift=np.zeros(count, np.float32), meta=settings | meta,
     )  # fmt: skip
@@ -120,6 +120,8 @@ def test_grid_has_true_size(draw: str) -> None:
     figure = render.strip(example, "I") if draw == "strip" else render.page(example)
     for trace in figure.axes[0].lines:
         trace.set_visible(False)
+    for artist in (*figure.axes[0].collections, *figure.axes[0].texts):
+        artist.set_visible(False)
     left, right, top, bottom = paper_box(figure)
     green = pixels(figure)[..., 1]
     # A row and a column of plain paper between two grid lines, away from the frame.
@@ -138,7 +140,7 @@ def test_ten_seconds_and_one_millivolt_at_another_resolution() -> None:
     example = explanation()
     example.signal[:] = 0
     example.signal[0, 2500:] = 1.0  # a step of 1 mV at 5 s
-    figure = render.strip(example, "I", dpi=200)
+    figure = render.strip(example, "I", options=render.PictureOptions(dpi=200))
     left, right, top, bottom = paper_box(figure)
     assert right - left == pytest.approx(250 / 25.4 * 200, abs=1)
     dark = pixels(figure)[top + 2 : bottom - 2, left:right].sum(axis=2) < 200
@@ -188,8 +190,10 @@ def test_leads_share_one_scale_and_equal_values_get_equal_colours() -> None:
     palette = colours(example, "evidence")
     assert palette.vmax == pytest.approx(0.2)  # one second wide, of mass 0.2
     page = render.page(example)
-    left, _, _, _ = paper_box(page)
-    part = pixels(page)[:, left + 60 + 2 * 25 * MM + 60 + 3]  # a column in the hot stretch, between grid lines
+    left, _, top, bottom = paper_box(page)
+    part = pixels(page)[
+        top:bottom, left + 8 * MM + 2 * 25 * MM + 60 + 3
+    ]  # a column in the hot stretch, between grid lines
     found = {lead: int((part[:, 2] - part[:, 0]).max()) for lead in ("I",)}
     assert found["I"] == pytest.approx(strength["I"], abs=2)
 
@@ -215,16 +219,19 @@ def test_signed_maps_diverge_around_zero() -> None:
     assert render.strip(example, "I", scale="raw").axes[1].get_ylim() == (-1.0, 1.0)
 
 
-def test_padding_is_hatched_and_carries_no_colour() -> None:
-    example = explanation(("I",), valid_seconds=3.0, hot={"I": (0, 5000, 1.0)})  # a map that forgot the padding
+def test_padding_is_left_out_and_gaps_are_hatched_without_colour() -> None:
+    """3 s of 10 are drawn as 3 s; where one lead of two has no signal there is neither colour nor trace."""
+    example = explanation(valid_seconds=3.0, hot={"I": (0, 5000, 1.0), "II": (0, 5000, 1.0)})
+    example.valid[0, 500:1000] = False  # 1 to 2 s
     figure = render.strip(example, "I")
     left, right, top, bottom = paper_box(figure)
+    assert right - left == 3 * 25 * MM
     part = pixels(figure)[top + 3 : bottom - 3, left : right - 3]
-    signal, padding = part[:, : 3 * 150 - 3], part[:, 3 * 150 + 3 :]
+    signal, gap = part[:, : 150 - 3], part[:, 150 + 3 : 300 - 3]
     assert np.median(signal[..., 2] - signal[..., 0]) > 60
-    assert np.abs(padding[..., 2] - padding[..., 0]).max() <= 4  # grey only: neither colour nor grid
-    assert padding.min() > 120  # and no trace
-    assert np.ptp(padding[..., 0]) > 30  # hatched
+    assert np.abs(gap[..., 2] - gap[..., 0]).max() <= 4  # grey only: neither colour nor grid
+    assert gap.min() > 120  # and no trace
+    assert np.ptp(gap[..., 0]) > 30  # hatched
 
 
 def words(figure: Figure) -> str:
@@ -235,11 +242,11 @@ def test_flat_leads_blank_maps_and_negative_gains_are_said() -> None:
     example = explanation(("I", "II", "V1"), hot={"I": (100, 200, 1.0), "II": (0, 9, 1.0)}, gains=[-0.1, 0.1, 0.05])
     example.valid[1] = False
     example.signal[1] = 0
-    assert "gain ≤ 0: this lead alone does not raise the score" in words(render.strip(example, "I"))
+    assert "this lead alone does not raise the score: left blank" in words(render.strip(example, "I"))
     assert blueness(render.strip(example, "I")).max() <= 0
     assert "flat or missing" in words(render.strip(example, "II"))
-    assert "zero everywhere after relu" in words(render.strip(example, "V1"))
-    assert words(render.page(example)).count("flat or missing") == 1
+    assert "the map is zero everywhere" in words(render.strip(example, "V1"))
+    assert words(render.page(example)).count("flat or missing") == 2  # on the paper and in the list
 
 
 def test_what_stands_on_every_picture() -> None:
@@ -247,11 +254,11 @@ def test_what_stands_on_every_picture() -> None:
     for figure in (render.strip(example, "II"), render.page(example)):
         text = words(figure)
         for expected in (
-            "atrial fibrillation", "rec01", "0.400", "0.100", "grad-cam", "baseline", "stage3", "mini", "Research use",
+            "atrial fibrillation", "rec01", "0.400", "0.100", "grad-cam", "baseline", "stage3", "toy", "Research use",
             "40 ms", "310 ms", "25 mm/s", "10 mm/mV", "seconds",
         ):  # fmt: skip
             assert expected in text, expected
-    assert "II · gain +0.100, rank 2 of 2" in words(render.strip(example, "II"))
+    assert "II · alone +0.100, rank 2 of 2" in words(render.strip(example, "II"))
 
 
 @pytest.mark.parametrize(
@@ -350,25 +357,6 @@ def test_a_font_that_was_installed_after_matplotlib_listed_fonts_is_found(monkey
         cache.cache_clear()
 
 
-def test_cells_are_marked_where_they_lie_and_as_wide_as_they_see() -> None:
-    centres = np.array([0.02, 0.06, 5.0])
-    example = explanation(cell_width_ms=400.0, cell_step_ms=40.0)
-    object.__setattr__(example, "cell_time", centres)
-    figure = render.strip(example, "I")
-    for part in (*figure.axes[0].lines, *figure.axes[0].images):
-        part.set_visible(False)
-    left, right, top, _ = paper_box(figure)
-    picture = pixels(figure)
-    dark = np.flatnonzero(picture[top + 3, left + 2 : right - 2].sum(axis=1) < 450) + left + 2
-    expected = left + centres * 25 * MM
-    assert {round(float(np.abs(dark - place).min())) for place in expected} <= {0, 1}
-    assert all(np.abs(expected - place).min() <= 2 for place in dark)
-    (bar,) = (line for line in figure.findobj(Line2D) if len(line.get_xdata()) == 6)
-    across = np.ptp(np.asarray(bar.get_xdata())) * figure.bbox.width
-    assert across == pytest.approx(0.4 * 25 * MM, abs=0.5)
-    assert "ticks: cells, every 40 ms, each sees about 400 ms" in words(figure)
-
-
 def test_the_gradient_is_a_thin_curve_on_one_scale_and_only_on_request() -> None:
     example = explanation()
     smoothed = np.zeros((2, 5000), np.float32)
@@ -385,7 +373,7 @@ def test_the_gradient_is_a_thin_curve_on_one_scale_and_only_on_request() -> None
     assert heights[0] == pytest.approx(np.ptp(axes.get_ylim()) / 3)
     assert heights[1] == pytest.approx(heights[0] / 2)
     assert "0.5 per mV" in words(render.strip(example, "I", gradient=True))
-    with pytest.raises(EcgcamError, match="without --no-gradient"):
+    with pytest.raises(EcgcamError, match="has no input gradient"):
         render.strip(explanation(), "I", gradient=True)
 
 

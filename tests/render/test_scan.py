@@ -51,7 +51,7 @@ def test_a_hot_second_colours_its_place_in_its_box_and_nothing_else(lead: str) -
     assert columns.max() + 1 == pytest.approx(box.left * WIDTH + 0.5 * width, abs=1.5)
 
 
-def test_the_papers_own_trace_stays_black_and_the_paper_half_white() -> None:
+def test_the_papers_own_trace_stays_black_and_the_paper_shows_through() -> None:
     page = load_boxes("two-column")
     scan = sheet()
     picture = np.asarray(render.onto_scan(explanation(LEADS, hot={"I": (0, 5000, 1.0)}), scan, page)).astype(int)
@@ -61,10 +61,38 @@ def test_the_papers_own_trace_stays_black_and_the_paper_half_white() -> None:
     assert inside.min(axis=0).tolist() == [0, 0, 0]
     brightest = inside.max(axis=0)
     assert brightest[2] > brightest[0] + 60  # blue
-    assert brightest[0] == pytest.approx(128, abs=2)  # half transparent where the map is strongest
+    assert brightest[0] == pytest.approx(255 * (1 - 0.55), abs=2)  # where the map is strongest
     # The colour bar's right end has that colour too.
     bar = picture[round(0.95 * HEIGHT) :].reshape(-1, 3)
     assert (np.abs(bar - brightest).max(axis=1) <= 3).any()
+
+
+def test_on_pink_paper_colours_are_stronger_and_the_bar_has_the_papers_colour() -> None:
+    page = load_boxes("two-column")
+    pink = np.full((HEIGHT, WIDTH, 3), (252, 214, 205), np.uint8)
+    example = explanation(LEADS, hot={"I": (0, 5000, 1.0)})
+    picture = np.asarray(render.onto_scan(example, Image.fromarray(pink), page)).astype(float)
+    box = page.boxes[0]
+    inside = picture[round((box.top + box.bottom) / 2 * HEIGHT), round((box.left + box.right) / 2 * WIDTH)]
+    # 0.55 + 1.2 x saturation of (252, 214, 205) is 0.774; blue lets 0, 0.318 and 0.655 of the light through.
+    opacity = 0.55 + 1.2 * (252 - 205) / 252
+    expected = np.array([252, 214, 205]) * (1 - opacity * (1 - np.array([0.0, 0.318, 0.655])))
+    np.testing.assert_allclose(inside, expected, atol=2)
+    bar = picture[-round(0.05 * HEIGHT) :].reshape(-1, 3)
+    assert (np.abs(bar - expected).max(axis=1) <= 3).any()  # its strongest end
+    assert (np.abs(bar - [252, 214, 205]).max(axis=1) <= 3).any()  # and its weakest
+
+
+def test_warnings_stand_below_the_scan() -> None:
+    page = load_boxes("two-column")
+    example = explanation(LEADS, hot={"I": (0, 500, 1.0)})
+    plain = np.asarray(render.onto_scan(example, sheet(), page))
+    warned = np.asarray(
+        render.onto_scan(explanation(LEADS, hot={"I": (0, 500, 1.0)}, warnings=["padded"]), sheet(), page)
+    )
+    rust = (np.abs(warned.astype(int) - [138, 44, 10]).max(axis=2) < 30).any()
+    assert rust
+    assert not (np.abs(plain.astype(int) - [138, 44, 10]).max(axis=2) < 30).any()
 
 
 def test_parts_of_the_window_lie_in_their_own_boxes() -> None:
@@ -135,21 +163,21 @@ def test_every_box_file_holds_the_twelve_leads() -> None:
         ("width = ", "is not TOML"),
         ("width = 1\nheight = 0\n[[box]]", "must be above 0"),
         ("width = 3\nheight = 2\n", "has no [[box]]"),
-        ('width = 3\nheight = 2\n[[box]]\nlead = "V9"', "lead 'V9' is none of"),
+        ('width = 3\nheight = 2\n[[box]]\nlead = "V9"', "lead 'V9' is unknown; choose from I"),
         ('width = 3\nheight = 2\n[[box]]\nlead = "V1"\nleft = 0.1', "top must be a number"),
         (
             'width = 3\nheight = 2\n[[box]]\nlead = "I"\nleft = 0.5\nright = 0.4\ntop = 0.1\nbottom = 0.2',
             "left < right",
         ),
-        ('width = 3\nheight = 2\n[[box]]\nlead = "I"\nwidth = 0.5', "width means nothing here"),
-        ("width = 3\nheight = 2\nbox = [1]", "box 1 is no table"),
+        ('width = 3\nheight = 2\n[[box]]\nlead = "I"\nwidth = 0.5', "width is not a key of a box"),
+        ("width = 3\nheight = 2\nbox = [1]", "box 1: is not a table"),
         (
             'width = 3\nheight = 2\n[[box]]\nlead = "I"\nleft = 0\nright = 1\ntop = 0\nbottom = 1\nstart = -1',
-            "start cannot be below 0",
+            "start must be at least 0",
         ),
         (
             'width = 3\nheight = 2\n[[box]]\nlead = "I"\nleft = 0\nright = 1\ntop = 0\nbottom = 1\nseconds = 0',
-            "nor seconds 0 or below",
+            "and seconds above 0",
         ),
     ],
 )
@@ -181,7 +209,7 @@ def test_scans_are_read_and_written(suffix: str, tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
-    with pytest.raises(EcgcamError, match="no such picture"):
+    with pytest.raises(EcgcamError, match="no such picture; check the path"):
         read_scan(tmp_path / "none.png")
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(EcgcamError, match=r"pipe\.png: is a pipe or a device"):

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from tests.render.test_pictures import explanation
 
-from ecgcam.explanation import Explanation
 from ecgcam.render import timeline_strip
 from ecgcam.render.time_strip import clock
-from ecgcam.timeline import Joining
+from ecgcam.results.explanation import Explanation
+from ecgcam.results.timeline import Joining
 
 SCORES, MAPS = 0, 1  # the first axes of the figure
 
@@ -40,7 +40,7 @@ def test_the_strongest_windows_stand_where_they_are_and_are_shown() -> None:
     figure = drawn([0.0, 10.0, 20.0, 30.0, 40.0], 50.0, [0.3, 0.9, 0.4, 0.8, 0.35])
     marks = [line for line in figure.axes[SCORES].lines if line.get_marker() == "v"]
     assert sorted(float(x) for mark in marks for x in np.asarray(mark.get_xdata())) == [15.0, 25.0, 35.0]
-    strips = [text for text in words(figure) if "the largest of this window" in text]
+    strips = [text for text in words(figure) if "the lead that adds most alone:" in text]
     assert [text.split(" · ")[:3] for text in strips] == [
         ["1", "0:00:10.0", "score 0.900"], ["2", "0:00:30.0", "score 0.800"], ["3", "0:00:20.0", "score 0.400"],
     ]  # fmt: skip
@@ -89,3 +89,24 @@ def test_no_word_leaves_the_sheet(leads: int, count: int, step: float) -> None:
 def test_clock() -> None:
     assert [clock(0), clock(59.96), clock(3725)] == ["0:00:00", "0:01:00", "1:02:05"]
     assert [clock(59.96, tenths=True), clock(86399.94, tenths=True)] == ["0:01:00.0", "23:59:59.9"]
+
+
+def test_a_long_prompt_and_every_warning_are_whole() -> None:
+    text = "sinus rhythm with left axis deviation and poor R wave progression; " * 5
+    joining = Joining()
+    for number in range(3):
+        one = explanation(start=10.0 * number, fs=50.0, hot={"I": (0, 500, 1.0)}, text=text.strip())
+        one.meta["window"] = {"start": 10.0 * number, "seconds": 10.0, "record_seconds": 30.0}
+        one.meta["warnings"] = ["flat or missing leads: V3", *(["a long note, " * 25 + "its end"] if number else [])]
+        joining.add(one)
+    figure = timeline_strip(*joining.finish([]))
+    said = " ".join(" ".join(words(figure)).split())
+    for whole in (text.strip(), "Flat or missing leads: V3", "2 of 3 windows: a long note,", "its end"):
+        assert whole in said
+    figure.draw_without_rendering()
+    heads = [text.get_window_extent() for text in figure.texts if text.get_text() and not text.get_text()[0].isdigit()]
+    scores = figure.axes[SCORES].get_window_extent()
+    for number, box in enumerate(heads):
+        assert box.x1 <= figure.bbox.x1 + 1
+        assert not box.overlaps(scores)
+        assert not any(box.padded(-2).overlaps(other.padded(-2)) for other in heads[number + 1 :])

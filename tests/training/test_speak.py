@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training.data import Finding, load_findings
-from training.speak import Heard, Speaking, balanced_loss, kept_apart, placed_share, spoken
+from training.data import Finding, PtbXl, load_findings
+from training.speak import Heard, Speaking, balanced_loss, kept_apart, listen, placed_share, spoken
 from training.train import TwoTowers
 from training.words import sentences_of
 
@@ -45,7 +45,7 @@ def test_sentences_that_name_a_finding_are_its_phrases_and_frames_for_others() -
     assert said == {"lbbb": ["sinusrhythmus linksschenkelblock path"], "af": ["VORHOFFLIMMERN"]}
     assert frames == [("sinusrhythmus", "path"), ("", "")]
     findings = [finding for finding in load_findings() if finding.name in {"lbbb", "pvc"}]
-    heard = replace(_heard(findings), sentences=["sinusrhythmus linksschenkelblock path"])
+    heard = replace(record_output(findings), sentences=["sinusrhythmus linksschenkelblock path"])
     speaking = Speaking(TwoTowers(), heard, findings, 1, 0)
     lbbb, pvc = findings
     phrases = {finding.name: [speaking._in_a_report(finding) for _ in range(200)] for finding in findings}
@@ -60,7 +60,7 @@ def test_the_text_tower_learns_and_the_signal_tower_does_not_move() -> None:
     torch.manual_seed(0)
     towers = TwoTowers()
     before = {key: value.clone() for key, value in towers.signal.state_dict().items()}
-    speaking = Speaking(towers, _heard(findings), findings, 40, 0)
+    speaking = Speaking(towers, record_output(findings), findings, 40, 0)
     phrases = [(finding.name, phrase) for finding in findings for phrase in finding.phrases]
     untrained = placed_share(towers, findings, phrases)
     losses = [speaking.step() for _ in range(40)]
@@ -69,17 +69,32 @@ def test_the_text_tower_learns_and_the_signal_tower_does_not_move() -> None:
     assert all(torch.equal(before[key], value) for key, value in towers.signal.state_dict().items())
 
 
+def test_a_sentence_of_few_records_is_no_text_of_its_own() -> None:
+    findings = load_findings()
+    reports = ["linkstyp. sinusrhythmus", "sinusrhythmus", "steiltyp", "sinusrhythmus"]
+    data = PtbXl(
+        np.arange(4), np.arange(4), np.array([1, 1, 1, 8]), np.ones((4, 12, 256), np.float16),
+        np.zeros((4, len(findings)), np.float32), np.zeros((4, 1), np.float32), ["sinus rhythm"], reports,
+    )  # fmt: skip
+    made = np.ones((1, 12, 256), np.float16), np.zeros((1, len(findings)), np.float32)
+    heard = listen(TwoTowers().signal, data, {1}, made, 0, augmented=1, least=2)
+    assert heard.sentences == ["sinusrhythmus", "linkstyp", "steiltyp"]
+    assert heard.holds[:3].tolist() == [[1], [1], [0]]
+    assert heard.holds[3].isnan().all()  # simulated
+    assert len(heard.signals) == len(heard.labels) == 2 * len(heard.holds)
+
+
 def test_the_same_seed_repeats() -> None:
     findings: list[Finding] = load_findings()[:3]
     runs = []
     for _ in range(2):
         torch.manual_seed(0)
-        speaking = Speaking(TwoTowers(), _heard(findings), findings, 3, 5)
+        speaking = Speaking(TwoTowers(), record_output(findings), findings, 3, 5)
         runs.append([speaking.step() for _ in range(3)])
     assert runs[0] == runs[1]
 
 
-def _heard(findings: list[Finding]) -> Heard:
+def record_output(findings: list[Finding]) -> Heard:
     """Embeddings on the axes of their findings."""
     count = len(findings)
     labels = torch.eye(count).repeat(20, 1)

@@ -9,12 +9,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.data import PtbXl, load_findings, load_ptbxl, load_simulated
+from tests.conftest import ROOT
+from training.data import PtbXl, load_findings, load_ptbxl, load_simulated, through_100_hz
 from training.export import export
+from training.figures import read_weights
 from training.metrics import auroc, bootstrap_interval
-from training.train import FS, SAMPLES, Training, augment, evaluate, misspell, pair_loss, sample_texts, train
+from training.train import (
+    FS,
+    SAMPLES,
+    Training,
+    augment,
+    evaluate,
+    misspell,
+    pair_loss,
+    sample_texts,
+    sampling_weights,
+    train,
+    watched_rows,
+)
 
 from ecgcam.models.load import load_model
+from ecgcam.records import read_record, take_window
 
 
 def test_auroc_by_hand() -> None:
@@ -116,6 +131,66 @@ def test_augmentation_masks_leads_and_leaves_its_input() -> None:
     assert 0.3 < silent.eq(0).float().mean() < 0.6  # none
 
 
+def spectrum(windows: np.ndarray, low: float, high: float) -> float:
+    """Amplitude between two frequencies, over all leads."""
+    signal = windows.astype(np.float64) - windows.mean(axis=-1, keepdims=True)
+    amplitude = np.abs(np.fft.rfft(signal * np.hanning(signal.shape[-1]), axis=-1))
+    frequency = np.fft.rfftfreq(signal.shape[-1], 1 / FS)
+    return float(np.sqrt((amplitude[..., (frequency >= low) & (frequency < high)] ** 2).sum()))
+
+
+@pytest.mark.shared
+def test_a_recording_through_100_hz_is_as_the_published_one(wfdb_folder: Path) -> None:
+    fine, published = (
+        take_window(read_record(wfdb_folder / f"ptbxl/00003_{kind}"), FS, SAMPLES).signal for kind in ("hr", "lr")
+    )
+    published = published - np.median(published, axis=1, keepdims=True)
+    coarse = through_100_hz(fine[None], FS)[0]
+    for low, high in ((1, 20), (20, 40), (40, 47), (47, 60), (60, 100)):
+        assert spectrum(coarse, low, high) == pytest.approx(spectrum(published, low, high), rel=0.15), (low, high)
+    assert spectrum(fine, 47, 60) > 3 * spectrum(published, 47, 60)
+    # What is slow stays where it is: the two lie 1.25 ms apart, as published.
+    assert np.corrcoef(coarse.astype("f4").ravel(), published.ravel())[0, 1] > 0.99
+
+
+def subset(folder: Path, rate: int, rows: list[tuple[int, int, int]]) -> Path:
+    """PTB-XL in small: (number, patient, fold) of each record."""
+    column = "filename_hr" if rate == 500 else "filename_lr"
+    folder.mkdir()
+    lines = [f"ecg_id,patient_id,strat_fold,report,scp_codes,{column}"]
+    for number, patient, fold in rows:
+        signal = np.random.default_rng(number).normal(0, 200, (10 * rate, 12)).astype("<i2")
+        signal.tofile(folder / f"{number}.dat")
+        leads = ["I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6"]
+        header = [
+            f"{number} 12 {rate} {10 * rate}",
+            *(f"{number}.dat 16 1000.0(0)/mV 16 0 0 0 0 {lead}" for lead in leads),
+        ]
+        (folder / f"{number}.hea").write_text("\n".join(header) + "\n")
+        lines.append(f"{number},{patient},{fold},sinusrhythmus,{{'SR': 0.0}},{number}")
+    (folder / "ptbxl_database.csv").write_text("\n".join(lines) + "\n")
+    (folder / "scp_statements.csv").write_text(",description,diagnostic\nSR,sinus rhythm,\n")
+    return folder
+
+
+def test_two_folders_are_one_data_set_and_fine_records_are_there_at_both_rates(tmp_path: Path) -> None:
+    fine = subset(tmp_path / "fine", 500, [(1, 1, 1), (2, 2, 9), (461, 3, 9)])
+    coarse = subset(tmp_path / "coarse", 100, [(3, 1, 1)])
+    findings = load_findings()
+    both = load_ptbxl([fine, coarse], FS, SAMPLES, findings, tmp_path)
+    assert both.ids.tolist() == [1, 2, 3]  # 461 is withdrawn
+    assert both.windows.shape == (3, 12, SAMPLES)
+    twice = load_ptbxl([fine, coarse], FS, SAMPLES, findings, tmp_path, coarse=True)
+    assert twice.ids.tolist() == [1, 2, 1, 2, 3]
+    assert twice.folds.tolist() == [1, 9, 1, 9, 1]
+    assert spectrum(twice.windows[:2], 55, 120) > 20 * spectrum(twice.windows[2:4], 55, 120)
+    assert sampling_weights(twice.labels, twice.ids) == pytest.approx(np.array([1, 1, 1, 1, 2]) / 6)
+    with pytest.raises(ValueError, match="two folders"):
+        load_ptbxl([fine, subset(tmp_path / "again", 100, [(2, 2, 9)])], FS, SAMPLES, findings, tmp_path)
+    with pytest.raises(ValueError, match="patients of folds 1-8"):
+        load_ptbxl([fine, subset(tmp_path / "mixed", 100, [(4, 2, 8)])], FS, SAMPLES, findings, tmp_path)
+
+
 def few_records(count: int = 96) -> PtbXl:
     """Noise with labels: enough to take steps."""
     rng = np.random.default_rng(0)
@@ -147,6 +222,26 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path: Path, s
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
     lines = (tmp_path / "broken/log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [2, 3]
+
+
+def test_a_run_begins_with_weights_that_were_trained_before() -> None:
+    findings = load_findings()
+    none = (np.zeros((0, 12, 256), np.float16), np.zeros((0, len(findings)), np.float32))
+    training = Training(few_records(), none, findings, {1}, 2, 0, rate=1e-6, steps=2)
+    before = read_weights(ROOT / "training/weights/select-1.npz")
+    training.begin_with(before)
+    training.run_epoch()
+    after = training.averaged.state_dict()
+    for name in ("signal.stem.0.weight", "text.table.weight"):
+        torch.testing.assert_close(after[name], before[name], atol=1e-4, rtol=0)
+    assert torch.equal(after["text.known"], before["text.known"])
+
+
+def test_a_part_of_a_fold_is_watched_evenly() -> None:
+    data = few_records()
+    assert watched_rows(data, 8).tolist() == list(range(64, 96))
+    assert watched_rows(data, 8, 10).tolist() == list(range(64, 96, 4))
+    assert watched_rows(data, 8, 32).tolist() == list(range(64, 96))
 
 
 @pytest.mark.slow

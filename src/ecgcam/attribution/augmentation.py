@@ -1,4 +1,4 @@
-"""Test-time augmentation that a heart survives: small shifts, mild changes of size, mild noise; never reversal."""
+"""Test-time augmentation that keeps an ECG plausible: small shifts, mild changes of size, mild noise; never reversal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def augmented(
     gain: float = 0.1,
     noise: float = 0.1,
 ) -> Tensor:
-    """Mean over draws of a CAM method's cells, each shifted back: pytorch-grad-cam's aug_smooth, with changes fit for a heart.
+    """Mean over draws of a CAM method's cells, each shifted back: pytorch-grad-cam's aug_smooth, with changes that suit an ECG.
 
     A draw moves the lead that is kept by at most `shift_ms`, scales it above its fill by 1 - gain to 1 + gain, and adds
     Gaussian noise of `noise` times its median absolute deviation from the fill. Draw 0 changes nothing.

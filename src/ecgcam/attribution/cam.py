@@ -1,7 +1,7 @@
 """CAM methods: activations A and gradients G of the target layer, both (N, C, K), to cells (N, K) before relu.
 
 N signals (leads x records), C channels, K cells; a signal's cells never depend on the others. Everything is summed over c
-unless it says otherwise.
+unless its docstring states another.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-# Of larger matrices only the wanted pair is computed: all pairs of a layer with thousands of cells would take minutes.
+# For larger matrices only the needed pair is computed: all pairs of a layer with thousands of cells would take minutes.
 _MANY = 512
 
 
@@ -26,7 +26,7 @@ def hires_cam(A: Tensor, G: Tensor) -> Tensor:
 
 
 def grad_cam_elementwise(A: Tensor, G: Tensor) -> Tensor:
-    """sum_c relu(G_ck A_ck): HiResCAM without what lowers the score; defined by pytorch-grad-cam, no paper."""
+    """sum_c relu(G_ck A_ck): HiResCAM without the terms that lower the score; defined by pytorch-grad-cam, no paper."""
     return (G * A).relu().sum(dim=1)
 
 
@@ -63,7 +63,7 @@ def layer_cam(A: Tensor, G: Tensor) -> Tensor:
 def eigen_cam(A: Tensor, G: Tensor, centre: bool = False) -> Tensor:
     """A' v, v the first left singular vector of A (C x K): Muhammad and Yeasin 2020. Sign: see `_signed`.
 
-    `centre` takes each channel's mean over the cells off first, as pytorch-grad-cam does; the paper does not.
+    `centre` first subtracts each channel's mean over the cells, as pytorch-grad-cam does; the paper does not.
     """
     return _signed(_principal(_centred(A) if centre else A), A, G)
 
@@ -79,7 +79,7 @@ def eigen_grad_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
 def seg_eigen_cam(A: Tensor, G: Tensor, centre: bool = True) -> Tensor:
     """X' v, v the first left singular vector of X = |G| x A less each channel's mean: Chung and Ying 2025.
 
-    Sign: see `_signed`; the paper takes the one with which the largest magnitude is positive.
+    Sign: see `_signed`; the paper uses the sign for which the largest magnitude is positive.
     """
     return _signed(_principal(_centred(G.abs() * A) if centre else G.abs() * A), A, G)
 
@@ -166,10 +166,10 @@ def _lanczos(m: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.N
 
 
 def _signed(cells: Tensor, A: Tensor, G: Tensor) -> Tensor:
-    """Give cells (N, K) of unknown sign the one with which they rise where h = sum_c G_ck A_ck rises.
+    """Give cells (N, K) of unknown sign the sign for which they rise with h = sum_c G_ck A_ck.
 
-    That is the sign of their correlation with h; where there is none (one cell, or a constant), that of their product with
-    h. Where neither is above rounding (no gradient, for one), nothing says which sign is right, and the cells are 0.
+    That is the sign of their correlation with h; without one (a single cell, or a constant), that of their product with
+    h. If neither is above rounding (for example without a gradient), the sign is undetermined and the cells are 0.
     """
     h = (G * A).sum(dim=1).double()
     least = 1e-6 * torch.linalg.vector_norm(cells, dim=-1) * torch.linalg.vector_norm(h, dim=-1)

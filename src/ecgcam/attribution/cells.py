@@ -1,4 +1,4 @@
-"""Where the cells of a feature map lie in time, and laying them on samples. NumPy, but for the layout of tensors."""
+"""The places of the cells of a feature map in time, and their interpolation to samples. NumPy, except for tensor layouts."""
 
 from __future__ import annotations
 
@@ -10,56 +10,85 @@ import torch
 from torch import Tensor
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.spec import LayerSpec
 
 Floats = npt.NDArray[np.floating]
-_AXES = {"BCT": (0, 1, 2), "BTC": (0, 2, 1), "TBC": (1, 2, 0)}
 
 
-def to_cells(output: Tensor, layer: LayerSpec) -> Tensor:
-    """Return a layer's output as (B, C, K): axes in one order, cells that are no place in time dropped.
+def to_cells(output: Tensor, layer: LayerSpec, signals: int | None = None) -> Tensor:
+    """Return a layer's output as (B, C, K): axes in one order, cells without a place in time dropped, in float32 at least.
 
-    Raises
-    ------
-    EcgcamError
-        If the output has not the three axes of its declared layout.
+    Parameters
+    ----------
+    output : Tensor
+        The layer's output.
+    layer : LayerSpec
+        Its layout.
+    signals : int, optional
+        Number of signals of the input, to be compared with the batch of the output.
     """
     cells = cells_view(output, layer)
-    if cells.dtype == torch.bfloat16:  # eight bits of it are no basis for sums
+    if signals is not None and len(cells) != signals:
+        raise EcgcamError(
+            f"`layer`: {signals} signals gave an output of shape {tuple(output.shape)}, so its batch axis does not "
+            "hold the signals; "
+            "declare the layout of the layer, such as (BL)CT, or choose another layer"
+        )
+    if cells.dtype in {torch.bfloat16, torch.float16}:  # too few bits for sums
         cells = cells.float()
     return cells.flatten(2) if cells.ndim > 3 else cells
 
 
 def cells_view(output: Tensor, layer: LayerSpec) -> Tensor:
-    """Return a view of a layer's output as (B, C, K), or (B, C, leads, K / leads) where separators stand between the leads.
-
-    Raises
-    ------
-    EcgcamError
-        If the output has not the three axes of its declared layout.
-    """
-    if output.ndim != 3:
-        raise EcgcamError(f"--layer: its output has shape {tuple(output.shape)}, not the three axes of {layer.layout}")
-    cells = output.permute(*_AXES[layer.layout])[..., layer.skip :]
-    if not layer.between:
+    """Return a view of a layer's output as (B, C, K), or (B, C, L, K / L) where the layout or separators keep leads apart."""
+    layout: str = layer.layout
+    shape = tuple(output.shape)
+    if layer.folded:
+        if layer.leads < 1 or output.ndim != 3 or shape[0] % layer.leads:
+            raise EcgcamError(
+                f"`layer`: its output has shape {shape}, not {layout} of {layer.leads} leads; declare its layout"
+            )
+        output, layout = output.unflatten(0, (-1, layer.leads)), "BL" + layout[4:]  # type: ignore[no-untyped-call]
+    if output.ndim != len(layout):
+        words = {3: "three", 4: "four"}
+        raise EcgcamError(
+            f"`layer`: its output has shape {shape}, not the {words[len(layout)]} axes of "
+            f"{layer.layout}; declare its layout"
+        )
+    if "L" in layout and output.shape[layout.index("L")] != (layer.leads or layer.rows):
+        raise EcgcamError(
+            f"`layer`: its output has shape {shape}: the L axis of {layer.layout} must have {layer.leads or layer.rows} entries; "
+            "declare leads=12 where they are the leads, and rows=... where they are not"
+        )
+    axes = [layout.index(axis) for axis in "BCLT" if axis in layout]
+    cells = output.permute(*axes)
+    cells = cells[..., layer.n_prefix_tokens : cells.shape[-1] - layer.n_suffix_tokens]
+    if layer.leads and "L" not in layout and layer.concat_grid is None and cells.shape[-1] % layer.leads:
+        raise EcgcamError(
+            f"`layer`: its output has shape {shape}, whose {cells.shape[-1]} cells are not a multiple of {layer.leads} leads; "
+            "declare n_prefix_tokens or n_suffix_tokens"
+        )
+    if not layer.n_separators:
         return cells
     count = cells.shape[-1] // layer.leads
-    view: Tensor = cells.unflatten(-1, (layer.leads, count))[..., layer.between : count - layer.between]  # type: ignore[no-untyped-call]
+    view: Tensor = cells.unflatten(-1, (layer.leads, count))[..., layer.n_separators : count - layer.n_separators]  # type: ignore[no-untyped-call]
     return view
 
 
 def lead_cells(cells: Tensor, layer: LayerSpec) -> Tensor:
-    """Return the cells (..., K) of a layer that keeps leads apart, lead by lead, (..., leads, T)."""
-    if layer.run is None:
-        return cells.reshape(*cells.shape[:-1], layer.leads, -1)
-    step, first, samples = layer.run
+    """Return the cells (..., K) of a layer that keeps leads, or other rows, apart, row by row, (..., rows, T)."""
+    if layer.concat_grid is None:
+        return cells.reshape(*cells.shape[:-1], layer.leads or layer.rows, -1)
+    step, first, samples = layer.concat_grid
     centres = layer.offset + layer.step * np.arange(round(samples / layer.step))
     places = (np.arange(layer.leads)[:, None] * samples + centres - first) / step
     return read_cells(cells, places)
 
 
-def own_cells(cells: Tensor, layer: LayerSpec, rows: Sequence[int]) -> Tensor:
-    """Return, of each signal's cells (R, K), those of the lead that it is about, (R, T); all where a cell looks at every lead.
+def select_lead(cells: Tensor, layer: LayerSpec, rows: Sequence[int]) -> Tensor:
+    """Return, of each signal's cells (R, K), those of the lead that it is about, (R, T).
+
+    Where a cell looks at every lead, that is all of them, summed over the rows of the layer if it has several.
 
     Parameters
     ----------
@@ -68,7 +97,7 @@ def own_cells(cells: Tensor, layer: LayerSpec, rows: Sequence[int]) -> Tensor:
     rows : sequence of int
         The leads, by their place in the model's order.
     """
-    return lead_cells(cells, layer)[torch.arange(len(rows)), list(rows)] if layer.leads else cells
+    return lead_cells(cells, layer)[torch.arange(len(rows)), list(rows)] if layer.leads else sum_leads(cells, layer)
 
 
 def mixed_leads(whole: Tensor, alone: Tensor, layer: LayerSpec, rows: Sequence[int]) -> float:
@@ -89,18 +118,41 @@ def mixed_leads(whole: Tensor, alone: Tensor, layer: LayerSpec, rows: Sequence[i
     return float((own - masked).norm() / own.norm().clamp(min=1e-12))
 
 
+def with_pulses(background: Tensor, layer: LayerSpec, count: int) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Return a signal (L, T) with a pulse at each of three cells, and as it is, (4, L, T); and those cells, lead and number.
+
+    Where a cell looks at all leads, the pulse is in all, and the lead is 0.
+    """
+    signals = background.repeat(4, 1, 1)
+    cells = [((i + 1) * len(background) // 4 if layer.leads else 0, (i + 1) * count // 4) for i in range(3)]
+    for row, (lead, number) in enumerate(cells):
+        time = round(layer.offset + layer.step * number)
+        leads = [lead] if layer.leads else range(len(background))
+        signals[row, leads, max(time, 0) : time + max(1, round(layer.step / 2))] += 3.0
+    return signals, cells
+
+
+def pulses_found(moved: Tensor, layer: LayerSpec, cells: Sequence[tuple[int, int]], slack: int = 2) -> int:
+    """Return how many pulses move their own cell most, or one `slack` cells away, of how much each moves every cell (3, K)."""
+    rows = lead_cells(moved, layer)
+    rows = rows if layer.leads else rows.sum(dim=-2, keepdim=True)
+    found = [divmod(int(cell), rows.shape[-1]) for cell in rows.flatten(1).argmax(dim=-1)]
+    pairs = zip(found, cells, strict=True)
+    return sum(at == lead and abs(cell - number) <= slack for (at, cell), (lead, number) in pairs)
+
+
 def shift_cells(cells: Tensor, layer: LayerSpec, by: float) -> Tensor:
     """Return cells (..., K), each read `by` samples later: where the leads are kept apart, within each lead."""
-    apart = layer.leads > 0 and layer.run is None
+    apart = (layer.leads > 0 or layer.rows > 1) and layer.concat_grid is None
     grid = lead_cells(cells, layer) if apart else cells
-    step = layer.step if layer.run is None else layer.run[0]
+    step = layer.step if layer.concat_grid is None else layer.concat_grid[0]
     read = read_cells(grid, np.arange(grid.shape[-1], dtype=np.float64) + by / step)
     return read.flatten(-2) if apart else read
 
 
-def moment_cells(cells: Tensor, layer: LayerSpec) -> Tensor:
-    """Return the cells (..., K) of a layer summed over the leads that it keeps apart, (..., T)."""
-    return lead_cells(cells, layer).sum(dim=-2) if layer.leads else cells
+def sum_leads(cells: Tensor, layer: LayerSpec) -> Tensor:
+    """Return the cells (..., K) of a layer summed over the leads, or rows, that it keeps apart, (..., T)."""
+    return lead_cells(cells, layer).sum(dim=-2) if layer.leads or layer.rows > 1 else cells
 
 
 def cell_centres(count: int, layer: LayerSpec) -> npt.NDArray[np.float64]:
@@ -108,10 +160,10 @@ def cell_centres(count: int, layer: LayerSpec) -> npt.NDArray[np.float64]:
     return layer.offset + layer.step * np.arange(count, dtype=np.float64)
 
 
-def lay_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray[np.float32]:
-    """Lay cells (..., K) on `samples` samples: straight lines between the cells' true centres, constant beyond the outer two.
+def upsample_to_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray[np.float32]:
+    """Interpolate cells (..., K) to `samples` samples: linear between the cells' centres, constant beyond the outer two.
 
-    Straight lines keep the centroid of a lone cell at its centre; stretching the first and last cell to the window's edges
+    Linear interpolation keeps the centroid of a single cell at its centre; stretching the outer cells to the window's edges
     would shift everything between.
     """
     left, right, part = _between(cells.shape[-1], layer, samples)
@@ -120,7 +172,7 @@ def lay_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> npt.NDArray
 
 
 def spread_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> Floats:
-    """Spread cells (K,) on samples (T,) in the shape that `lay_on_samples` gives them, so that each cell's sum is kept."""
+    """Spread cells (K,) to samples (T,) in the shape of `upsample_to_samples`, with the sum of each cell kept."""
     left, right, part = _between(len(cells), layer, samples)
     size = np.bincount(left, 1 - part, len(cells)) + np.bincount(right, part, len(cells))
     share = np.divide(cells, size, out=np.zeros(len(cells)), where=size > 0)
@@ -131,7 +183,7 @@ def spread_on_samples(cells: Floats, layer: LayerSpec, samples: int) -> Floats:
 def _between(
     count: int, layer: LayerSpec, samples: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return, for every sample (T,), the cells to its left and right and how far it is on the way from the one to the other."""
+    """Return, for every sample (T,), the cells to its left and right, and its relative position between them."""
     position = np.clip((np.arange(samples) - layer.offset) / layer.step, 0, count - 1)
     left = np.minimum(position.astype(int), max(count - 2, 0))
     right = np.minimum(left + 1, count - 1)

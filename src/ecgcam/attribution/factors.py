@@ -1,4 +1,4 @@
-"""Deep feature factorization: the cells of all leads as sums of a few concepts, one of which the prompt chooses."""
+"""Deep feature factorization: the cells of all leads as sums of a few concepts, of which the prompt selects one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def deep_feature_factorization(
     """
     if factor is not None and factor > factors:
         raise EcgcamError(
-            f"--set factor={factor}: there are {factors} factors; give 1 to {factors}, or a larger factors"
+            f"`options` factor={factor}: there are {factors} factors; give 1 to {factors}, or a larger factors"
         )
     A = activations(problem, alone)
     X = A.relu().transpose(0, 1).flatten(1).double()
-    both = problem.remember("factors", lambda: torch.cat(factorized(X, factors, steps, problem.seed), dim=1))
+    both = problem.cached("factors", lambda: torch.cat(factorized(X, factors, steps, problem.seed), dim=1))
     W, H = both[:, : len(X)].T, both[:, len(X) :]
-    concepts = problem.remember(
+    concepts = problem.cached(
         "concepts", lambda: with_cells(problem.model, problem.fill[None], (W * H.amax(dim=1)).T, problem.layer)
     )
     scores, order = (concepts @ problem.text).sort(descending=True, stable=True)
@@ -44,7 +44,7 @@ def deep_feature_factorization(
 def factorized(X: Tensor, factors: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return W' (r, C) and H (r, N), none below zero, with X (C, N) ~ W H: the multiplicative updates of Lee and Seung 2001.
 
-    They begin at numbers drawn from `seed`, of the size that makes W H as large as X on average.
+    They start from numbers drawn with `seed`, scaled so that W H is as large as X on average.
     """
     draw = torch.Generator().manual_seed(seed)
     size = (X.mean() / factors).sqrt() * 2

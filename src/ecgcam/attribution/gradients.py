@@ -1,7 +1,7 @@
 """Gradient methods: maps (L, T) from gradients of the score with respect to the whole, unmasked window.
 
 G = d score / d x in model space. Gradients are given per millivolt; what is multiplied by the signal is in units of the
-score, and its sum can be held against it (`report`).
+score, and its sum can be compared with it (`report`).
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.attribution.cam import grad_cam
-from ecgcam.attribution.cells import lay_on_samples, moment_cells, own_cells, spread_on_samples, to_cells
-from ecgcam.attribution.hooks import ReluRule, capture, input_gradient, module_gradients, output_shapes
+from ecgcam.attribution.cells import select_lead, spread_on_samples, sum_leads, to_cells, upsample_to_samples
+from ecgcam.attribution.hooks import capture, input_gradient, module_gradients
 from ecgcam.attribution.methods import METHODS
-from ecgcam.attribution.problem import Problem, untold
+from ecgcam.attribution.problem import Problem, no_progress
+from ecgcam.attribution.rules import ReluRule
+from ecgcam.attribution.taps import output_shapes
 from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import LayerSpec
+from ecgcam.protocol.spec import LayerSpec
 
-_BIASED = (nn.Conv1d, nn.BatchNorm1d, nn.LayerNorm, nn.Linear)
-_TIME_AXIS = {"BCT": 2, "BTC": 1, "TBC": 0}
+_CHANNELS_SECOND = (nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+_BIASED = (*_CHANNELS_SECOND, nn.LayerNorm, nn.Linear)
 
 
 def saliency(problem: Problem) -> Tensor:
@@ -39,12 +41,12 @@ def input_x_gradient(problem: Problem) -> Tensor:
 def integrated_gradients(problem: Problem, steps: int = 100) -> Tensor:
     """(x - fill) int_0^1 G(fill + a (x - fill)) da: Sundararajan et al. 2017, equation 1, by Gauss-Legendre quadrature.
 
-    The map's sum is score(x) - score(fill) but for the quadrature's error, which is in the report.
+    The map's sum is score(x) - score(fill), up to the quadrature's error, which is in the report.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     values = _along(problem, lambda numbers: problem.fill.expand(len(numbers), -1, -1), (nodes + 1) / 2, weights / 2)
     ends = problem.scores(torch.stack([problem.x, problem.fill]))
-    _report_sum(problem, values, ends[0] - ends[1], "steps")
+    problem.report_sum(values, ends[0] - ends[1], "a larger `options` steps brings them closer")
     return values
 
 
@@ -53,7 +55,7 @@ def gradient_shap(problem: Problem, draws: int = 100, noise: float = 0.5) -> Ten
 
     Named as in Lundberg's shap. The papers draw b from the training set; here it is the fill with white noise of `noise`
     times each lead's robust spread. a is drawn from each of `draws` equal parts of [0, 1] once, which scatters less. The sum
-    is score(x) - E[score(b)] but for the error of the draws, in the report.
+    is score(x) - E[score(b)], up to the error of the draws, in the report.
     """
     within = [np.random.default_rng([problem.seed, len(problem.x), draw + 1]).random() for draw in range(draws)]
 
@@ -62,14 +64,17 @@ def gradient_shap(problem: Problem, draws: int = 100, noise: float = 0.5) -> Ten
 
     values = _along(problem, start, (np.arange(draws) + within) / draws, np.full(draws, 1 / draws))
     begin = problem.scores_of("starts", draws, start)
-    _report_sum(problem, values, problem.scores(problem.x[None]) - begin.mean(), "draws")
+    problem.report_sum(
+        values, problem.scores(problem.x[None])[0] - begin.mean(), "a larger `options` draws brings them closer"
+    )
     return values
 
 
 def smooth_grad(problem: Problem, around: str = "saliency", draws: int = 25, noise: float = 0.5) -> Tensor:
     """E[M(x + n)], n ~ N(0, s_l^2) on the valid samples of lead l, M another method: Smilkov et al. 2017.
 
-    s_l is `noise` times the lead's robust spread; the paper's is a share of max - min, which of an ECG is the QRS or the wander.
+    s_l is `noise` times the lead's robust spread; the paper's is a share of max - min, which in an ECG
+    is the QRS or the baseline wander.
     """
     return _mean([*_noisy(problem, around, draws, noise)])
 
@@ -97,7 +102,7 @@ def deconvolution(problem: Problem) -> Tensor:
 
 
 def guided_grad_cam(problem: Problem, cam: str = "lead") -> Tensor:
-    """Guided backpropagation times relu of Grad-CAM laid on the samples: Selvaraju et al. 2017.
+    """Guided backpropagation times relu of Grad-CAM, interpolated to the samples: Selvaraju et al. 2017.
 
     With ``cam=lead`` each lead is multiplied by the Grad-CAM of the signal that keeps that lead alone, with ``cam=whole`` all
     by that of the whole signal, as in the paper.
@@ -113,8 +118,8 @@ def guided_grad_cam(problem: Problem, cam: str = "lead") -> Tensor:
     cells = torch.cat(
         [capture(problem.model, part, problem.text[None], problem.layer, grad_cam).reduced[0] for part in parts]
     )
-    cells = own_cells(cells.relu().expand(len(rows), -1), where, rows)
-    laid = lay_on_samples(cells.cpu().numpy(), where, guided.shape[1])
+    cells = select_lead(cells.relu().expand(len(rows), -1), where, rows)
+    laid = upsample_to_samples(cells.cpu().numpy(), where, guided.shape[1])
     values = torch.zeros_like(guided)
     values[rows] = guided[rows] * torch.from_numpy(laid).to(guided)
     return values
@@ -156,13 +161,13 @@ def _by_rule(problem: Problem, method: str, masked: bool) -> Tensor:
 def _along(problem: Problem, start: Callable[[Tensor], Tensor], share: np.ndarray, weights: np.ndarray) -> Tensor:
     """sum_m w_m (x - b_m) G(b_m + a_m (x - b_m)), b = `start` of numbers (m,), a = `share` and w = `weights` (M,).
 
-    The signals on the way are the same for every prompt of the window, and go through the model once for all of them.
+    The signals on the way are the same for every prompt of the window, and go through the model once for all prompts.
     """
     a, w = (torch.from_numpy(values).to(problem.x.device) for values in (share, weights))
 
     def of(texts: Tensor) -> Tensor:
         total = torch.zeros(len(texts), *problem.x.shape, dtype=torch.float64, device=problem.x.device)
-        for numbers in problem.chunks(len(a), problem.followed):
+        for numbers in problem.chunks(len(a), problem.backward_batch):
             begin = start(numbers)
             step = problem.x - begin
             weight = w[numbers, None, None] * step
@@ -170,27 +175,11 @@ def _along(problem: Problem, start: Callable[[Tensor], Tensor], share: np.ndarra
             total += input_gradient(problem.model, signals, texts, partial(_weighed, weight))[2]
         return total
 
-    return problem.of_all_prompts("along", of).to(problem.x)
+    return problem.per_prompt("along", of).to(problem.x)
 
 
 def _weighed(weight: Tensor, G: Tensor) -> Tensor:
     return (weight * G).sum(dim=0)
-
-
-def _report_sum(problem: Problem, values: Tensor, wanted: Tensor, option: str) -> None:
-    """Hold the sum of a map against the difference of scores that it explains, and name the option that brings them closer."""
-    total, difference, mass = float(values.double().sum()), float(wanted), float(values.double().abs().sum())
-    if abs(total - difference) > max(0.05 * abs(difference), 0.01 * mass):
-        problem.warnings.append(
-            f"the map sums to {total:.3g}, and the difference of scores that it explains is {difference:.3g}; "
-            f"a larger --set {option} brings them closer"
-        )
-    problem.report.update(
-        sum=total,
-        score_difference=difference,
-        completeness_error=abs(total - difference),
-        sum_in_padding=float(values[~problem.valid].double().sum()),
-    )
 
 
 def _noisy(problem: Problem, around: str, draws: int, noise: float) -> Iterator[Tensor]:
@@ -198,7 +187,7 @@ def _noisy(problem: Problem, around: str, draws: int, noise: float) -> Iterator[
     method = METHODS[around].bind({})
     for part in problem.chunks(draws, most=1):
         x = problem.x + _white(problem, noise, int(part))
-        yield method(replace(problem, x=x, report={}, warnings=[], shared={}, told=untold, texts=None))
+        yield method(replace(problem, x=x, report={}, warnings=[], shared={}, on_progress=no_progress, texts=None))
 
 
 def _white(problem: Problem, noise: float, draw: int) -> Tensor:
@@ -209,7 +198,7 @@ def _white(problem: Problem, noise: float, draw: int) -> Tensor:
     spread, white = problem.spread(), torch.zeros_like(problem.x)
     if noise > 0 and not spread.any():
         raise EcgcamError(
-            "--set noise: it is measured in the leads' median absolute deviations, and all of them are 0; "
+            "`options` noise: it is measured in the leads' median absolute deviations, and all of them are 0; "
             "give noise=0, or choose another method, such as saliency"
         )
     for row in problem.rows:
@@ -225,7 +214,7 @@ def _mean(maps: list[Tensor]) -> Tensor:
 def _biases(problem: Problem, products: list[tuple[nn.Module, Tensor]], absolute: bool) -> tuple[Tensor, float]:
     """Return the part of the biases at each moment, (T,), and the sum of those that have no moment.
 
-    A module's output that has the layout and the count of cells of a declared layer is laid where that layer's cells are.
+    A module's output that has the layout and the count of cells of a declared layer is placed where that layer's cells are.
     The others (after the pooling, a class token) have no place in time. No bias belongs to a lead.
     """
     places, placed, loose = _places(problem), np.zeros(problem.x.shape[1]), 0.0
@@ -234,7 +223,7 @@ def _biases(problem: Problem, products: list[tuple[nn.Module, Tensor]], absolute
         part = product.abs() if absolute else product
         loose += float(part.sum())
         if where is not None:
-            cells = moment_cells(to_cells(part, where).sum(dim=(0, 1)), where)
+            cells = sum_leads(to_cells(part, where).sum(dim=(0, 1)), where)
             placed += spread_on_samples(cells.cpu().numpy(), where, len(placed))
             loose -= float(cells.sum())
     return torch.from_numpy(placed).to(problem.x.device), loose
@@ -243,36 +232,57 @@ def _biases(problem: Problem, products: list[tuple[nn.Module, Tensor]], absolute
 def _bias_product(module: nn.Module, G: Tensor) -> Tensor:
     """Return b d score / d b at every place where a module adds its bias b, in the shape of its output; float64.
 
-    A BatchNorm1d adds b - w m / sqrt(v + eps).
+    A batch normalisation adds b - w m / sqrt(v + eps).
     """
-    held = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
-    b = held.get("bias", G.new_zeros(()))
-    if isinstance(module, nn.BatchNorm1d) and "running_mean" in held:
-        b = b - held.get("weight", 1.0) * held["running_mean"] / (held["running_var"] + module.eps).sqrt()
-    if isinstance(module, nn.Conv1d | nn.BatchNorm1d) and b.ndim and G.ndim == 3:
-        b = b[:, None]
+    constants = {name: value.detach() for name, value in (*module.named_parameters(), *module.named_buffers())}
+    b = constants.get("bias", G.new_zeros(()))
+    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and "running_mean" in constants:
+        b = (
+            b
+            - constants.get("weight", 1.0) * constants["running_mean"] / (constants["running_var"] + module.eps).sqrt()
+        )
+    if isinstance(module, _CHANNELS_SECOND) and b.ndim:
+        b = b.reshape(-1, *(1,) * (G.ndim - 2))
     return b.double() * G.double()
 
 
-def _places(problem: Problem) -> dict[tuple[str, int], LayerSpec]:
-    """Where cells are, by the layout of a layer's output and the length of its time axis, as far as declared layers agree."""
+def _places(problem: Problem) -> dict[tuple[str, int, int], LayerSpec]:
+    """Return where cells are, by the layout and size of a layer's output, as far as declared layers agree."""
     layers = problem.model.spec.layers
-    shapes = output_shapes(
-        problem.model.network, list(layers), problem.x[None], [layer.part for layer in layers.values()]
-    )
-    places: dict[tuple[str, int], LayerSpec] = {}
+    with problem.model.frozen():
+        shapes = output_shapes(
+            problem.model.network, list(layers), problem.x[None], [layer.part for layer in layers.values()]
+        )
+    places: dict[tuple[str, int, int], LayerSpec] = {}
     unsure = set()
     for path, where in layers.items():
-        if len(shapes.get(path, ())) == 3:
-            key = (where.layout, shapes[path][_TIME_AXIS[where.layout]])
+        if len(shapes.get(path, ())) in {3, 4}:
+            key = _size(where.layout, shapes[path])
             if places.setdefault(key, where) != where:
                 unsure.add(key)
     return {key: where for key, where in places.items() if key not in unsure}
 
 
-def _place(module: nn.Module, output: Tensor, places: dict[tuple[str, int], LayerSpec]) -> LayerSpec | None:
-    """Return where the cells of a module's output, for one signal, are; None if nobody says."""
-    if output.ndim != 3:
-        return None
-    layout = "BCT" if isinstance(module, nn.Conv1d | nn.BatchNorm1d) else "BTC" if len(output) == 1 else "TBC"
-    return places.get((layout, output.shape[_TIME_AXIS[layout]]))
+def _place(module: nn.Module, output: Tensor, places: dict[tuple[str, int, int], LayerSpec]) -> LayerSpec | None:
+    """Return where the cells of a module's output, for one signal, are; None if no declared layer determines it."""
+    one = len(output) == 1
+    if output.ndim == 4:
+        layouts = ["BCLT"] if isinstance(module, _CHANNELS_SECOND) else ["BLTC"]
+    elif output.ndim == 3:
+        layouts = (
+            ["BCT" if one else "(BL)CT"]
+            if isinstance(module, _CHANNELS_SECOND)
+            else ["BTC"]
+            if one
+            else ["(BL)TC", "TBC"]
+        )
+    else:
+        layouts = []
+    keys = (_size(layout, tuple(output.shape)) for layout in layouts)
+    return next((places[key] for key in keys if key in places), None)
+
+
+def _size(layout: str, shape: tuple[int, ...]) -> tuple[str, int, int]:
+    """Return a layout, the length of its axis of time, and of its axis of leads (of a folded batch: the batch)."""
+    axes = layout.replace("(BL)", "L")
+    return layout, shape[axes.index("T")], shape[axes.index("L")] if "L" in axes else 0

@@ -7,8 +7,8 @@ from typing import get_args
 
 import numpy as np
 
-from ecgcam.errors import EcgcamError
-from ecgcam.models.spec import Fill
+from ecgcam.errors import EcgcamError, no_such
+from ecgcam.protocol.spec import Fill
 from ecgcam.records.record import BoolArray, FloatArray
 
 FILLS = get_args(Fill)
@@ -40,7 +40,7 @@ def fill_signal(
         If there is no such fill, or the model states no mean.
     """
     if name not in FILLS:
-        raise EcgcamError(f"--mask {name}: no such mask; choose from {', '.join(FILLS)}")
+        raise no_such(f"`mask` {name}", "mask", name, FILLS)
     if name == "zero":
         level = np.zeros_like(zero_mv)
     elif name == "zero-mv":
@@ -48,7 +48,7 @@ def fill_signal(
     elif name == "mean":
         if mean is None:
             raise EcgcamError(
-                "--mask mean: this model states no training mean per lead; choose another, such as baseline"
+                "`mask` mean: this model states no training mean per lead; choose another, such as baseline"
             )
         level = np.asarray(mean, np.float32)[:, None]
     else:

@@ -20,7 +20,8 @@ def occlusion(problem: Problem, window_ms: float = 200.0, stride_ms: float = 100
     width, stride = _samples(window_ms, "window_ms", problem), _samples(stride_ms, "stride_ms", problem)
     if stride > width:
         raise EcgcamError(
-            f"--set stride_ms={stride_ms:g}: longer than window_ms={window_ms:g}, so some samples would never be occluded"
+            f"`options` stride_ms={stride_ms:g}: longer than window_ms={window_ms:g}, so some samples would never "
+            "be occluded; give a shorter stride_ms"
         )
     begin = torch.arange(-(-(samples - width) // stride) + 1) * stride
     end = (begin + width).clamp(max=samples)
@@ -48,7 +49,7 @@ def wave_occlusion(problem: Problem, by: str = "segment") -> Tensor:
     Where the parts lie is the record's business: `Problem.parts`. What is in no part has no value, nor has padding.
     """
     if problem.parts is None:
-        raise ValueError("nobody said where the heartbeats are")
+        raise ValueError("the places of the heartbeats are missing")
     label = torch.from_numpy(problem.parts(by))
     valid = problem.valid.cpu()
     pairs = [(row, part) for row in problem.rows for part in sorted({*label[valid[row]].tolist()} - {-1})]
@@ -97,5 +98,5 @@ def _samples(ms: float, option: str, problem: Problem) -> int:
     """Milliseconds to whole samples, at least one."""
     length = problem.x.shape[1] / problem.fs * 1000
     if not 0 < ms <= length:
-        raise EcgcamError(f"--set {option}={ms:g}: must be more than 0 and at most the window's {length:g} ms")
+        raise EcgcamError(f"`options` {option}={ms:g}: must be more than 0 and at most the window's {length:g} ms")
     return max(1, round(ms * problem.fs / 1000))

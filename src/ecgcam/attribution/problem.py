@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.hooks import frozen, input_gradient
-from ecgcam.models.base import EcgTextModel
+from ecgcam.attribution.hooks import input_gradient
+from ecgcam.protocol.model import EcgTextModel
 
 # Prompts whose maps are made together, and held until each is asked for.
-_TOGETHER = 32
+_PROMPTS_PER_PASS = 32
 
 
-def untold(_done: int, _of: int) -> None:
-    """Tell nobody how far a method is."""
+def no_progress(_done: int, _of: int) -> None:
+    """Ignore the progress of a method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +45,18 @@ class Problem:
     layer : str, optional
         The target layer; None for the model's.
     seed, batch : int
-        Of everything random; signals at a time.
+        Random seed; signals at a time.
     report : dict
-        Facts that the method wants beside its map, as JSON.
+        Facts that the method stores next to its map, as JSON.
     warnings : list of str
         What its reader should know.
     shared : dict
-        What `remember` keeps: the prompts of one window have it in common.
+        What `cached` keeps: the prompts of one window have it in common.
     texts, number : Tensor, (P, D), int
         The embeddings of all prompts that are asked of the window, and which of them `text` is; None: it is the only one.
     parts : callable, optional
         Takes a name of `ecgcam.records.waves.PARTS` and gives the part of the heartbeat that each sample is in, (T,), -1 in none.
-    told : callable
+    on_progress : callable
         Takes how much of how much is done, now and then, while a method runs the model many times.
     """
 
@@ -75,7 +75,7 @@ class Problem:
     warnings: list[str] = field(default_factory=list)
     shared: dict[str, Tensor] = field(default_factory=dict)
     parts: Callable[[str], npt.NDArray[np.int64]] | None = None
-    told: Callable[[int, int], object] = untold
+    on_progress: Callable[[int, int], object] = no_progress
     texts: Tensor | None = None
     number: int = 0
 
@@ -89,32 +89,32 @@ class Problem:
         return torch.stack(spread)[:, None]
 
     @property
-    def followed(self) -> int:
+    def backward_batch(self) -> int:
         """How many signals at a time are followed back: on a processor more are no faster, and mini's graph of 64 is 500 MB."""
         return min(self.batch, 24) if self.x.device.type == "cpu" else self.batch
 
     def chunks(self, count: int, most: int | None = None) -> Iterator[Tensor]:
-        """Yield the numbers from 0 to `count` - 1, `most` (by default `batch`) at a time, and tell how many are done."""
+        """Yield the numbers from 0 to `count` - 1, `most` (by default `batch`) at a time, and report how many are done."""
         for part in torch.split(torch.arange(count), most or self.batch):
             yield part
-            self.told(int(part[-1]) + 1, count)
+            self.on_progress(int(part[-1]) + 1, count)
 
-    def remember(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def cached(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """Return what `compute` gave for the window's first prompt; for what no prompt changes."""
         if name not in self.shared:
             self.shared[name] = compute()
         return self.shared[name]
 
-    def of_all_prompts(self, name: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the prompt's part of what `compute` makes of embeddings (P, D), (P, ...): once for `_TOGETHER` prompts."""
+    def per_prompt(self, name: str, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return this prompt's part of `compute` of embeddings (P, D), (P, ...); it runs once for `_PROMPTS_PER_PASS` prompts."""
         if self.texts is None:
             return compute(self.text[None])[0]
-        begin = self.number - self.number % _TOGETHER
-        some = self.texts[begin : begin + _TOGETHER]
-        return self.remember(f"{name} from prompt {begin}", lambda: compute(some))[self.number - begin]
+        begin = self.number - self.number % _PROMPTS_PER_PASS
+        some = self.texts[begin : begin + _PROMPTS_PER_PASS]
+        return self.cached(f"{name} from prompt {begin}", lambda: compute(some))[self.number - begin]
 
     def scores_of(self, name: str, count: int, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the scores (M,) of M signals that are made a chunk at a time, and run once for all prompts of the window.
+        """Return the scores (M,) of M signals that are made a chunk at a time, and run once for all prompts.
 
         Parameters
         ----------
@@ -127,16 +127,33 @@ class Problem:
         """
 
         def embeddings() -> Tensor:
-            with frozen(self.model.network), torch.no_grad():
+            with self.model.asking(self.text if self.texts is None else self.texts), torch.no_grad():
                 return torch.cat([self.model.encode_signal(make(part)) for part in self.chunks(count)])
 
-        return self.remember(name, embeddings) @ self.text
+        return self.cached(name, embeddings) @ self.text
 
     def scores(self, signals: Tensor) -> Tensor:
         """Return the score of each signal, (M, L, T) -> (M,), in chunks and without a graph."""
-        with frozen(self.model.network), torch.no_grad():
+        with self.model.asking(self.text), torch.no_grad():
             parts = [self.model.encode_signal(part) @ self.text for part in torch.split(signals, self.batch)]
         return torch.cat(parts)
+
+    def report_sum(self, values: Tensor, wanted: Tensor, closer: str) -> None:
+        """Compare the sum of a map with the difference of scores that it explains; warn where it misses by 5 %.
+
+        `closer` names what brings them closer, for the warning.
+        """
+        total, difference, mass = float(values.double().sum()), float(wanted), float(values.double().abs().sum())
+        if abs(total - difference) > max(0.05 * abs(difference), 1e-3 * mass):
+            self.warnings.append(
+                f"the map sums to {total:.3g}, and the difference of scores that it explains is {difference:.3g}; {closer}"
+            )
+        self.report.update(
+            sum=total,
+            score_difference=difference,
+            completeness_error=abs(total - difference),
+            sum_in_padding=float(values[~self.valid].double().sum()),
+        )
 
     def gradients(self, signals: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (M,) and d score / d signal (M, L, T), in chunks."""

@@ -25,7 +25,7 @@ class Option:
     kind : type
         ``float``, ``int``, ``bool`` or ``str``.
     default : Value
-        Used unless given; None where the method works it out, as `help` says.
+        Used unless given; None if the method computes it, as `help` states.
     help : str
         One line.
     choices : tuple of str
@@ -103,14 +103,16 @@ class Method:
         In plain text; for `docs/methods.md`.
     misleads : str
         When the map misleads; for `docs/methods.md`.
+    shows : str
+        What the map shows, in a few words; for ``ecgcam methods``.
     options : tuple of Option
         Keywords of the function that the caller may set.
     signed : bool
         Whether the map keeps its sign; otherwise relu is taken.
     contrast : bool
-        Whether the score is held against foils even where none are given: the vocabulary's nearest findings. Its options
+        Whether the score is compared with foils even if none are given: the vocabulary's nearest findings. Its options
         are the score's, not the function's.
-    held : bool
+    detach_norm : bool
         Whether G is that of the dot product: a cosine's embedding keeps its length.
     """
 
@@ -122,16 +124,18 @@ class Method:
     paper: str
     formula: str
     misleads: str
+    shows: str = ""
     options: tuple[Option, ...] = ()
     signed: bool = False
     contrast: bool = False
-    held: bool = False
+    detach_norm: bool = False
 
     def row(self) -> dict[str, Any]:
         """Return the method's line in ``ecgcam methods``."""
         return {
-            "name": self.name, "family": self.family, "needs": list(self.needs), "passes": self.passes,
-            "options": {option.name: option.row() for option in self.options}, "paper": self.paper,
+            "name": self.name, "shows": self.shows, "family": self.family, "needs": list(self.needs), "passes": self.passes,
+            "options": {option.name: option.row() for option in self.options}, "formula": self.formula,
+            "misleads": self.misleads, "signed": self.signed, "paper": self.paper,
         }  # fmt: skip
 
     def load(self) -> Callable[..., Any]:
@@ -141,7 +145,7 @@ class Method:
         return function
 
     def complete(self, options: Mapping[str, object]) -> dict[str, Value]:
-        """Return all options, checked, with defaults where `options` says nothing; values may be text, as after ``--set``.
+        """Return all options, checked, with defaults for those not in `options`; values may be text, as after ``--set``.
 
         Raises
         ------
@@ -153,12 +157,12 @@ class Method:
         complete = {option.name: option.default for option in self.options}
         for key, value in options.items():
             if key not in known:
-                raise EcgcamError(f"--set {key}={value}: no such option; {takes}")
+                raise EcgcamError(f"`options` {key}={value}: no such option; {takes}")
             try:
                 complete[key] = known[key].read(value)
             except (ValueError, KeyError) as error:
                 expects = known[key].expects
-                raise EcgcamError(f"--set {key}={value}: {key} must be {expects}; {takes}") from error
+                raise EcgcamError(f"`options` {key}={value}: {key} must be {expects}; {takes}") from error
         return complete
 
     def bind(self, options: Mapping[str, object], seed: int = 0) -> Callable[..., Any]:
@@ -180,8 +184,8 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals and value):
-            raise EcgcamError(f"--set {pair}: write KEY=VALUE")
+            raise EcgcamError(f"`options` {pair}: write KEY=VALUE")
         if key in options:
-            raise EcgcamError(f"--set {pair}: {key} is given twice")
+            raise EcgcamError(f"`options` {pair}: {key} is given twice; give it once")
         options[key] = value
     return options

@@ -1,6 +1,6 @@
 """CAM by running the model again: each lead-masked signal (R, L, T) to cells (R, K) before relu.
 
-What weighs a channel is what the model says of a changed signal or of a changed layer, not a gradient at one point (but for
+The weight of a channel is the score of a changed signal or of a changed layer, not a gradient at one point (except for
 Smooth Grad-CAM++ and layer integrated gradients, which average gradients). A (R, C, K) are the activations of the target
 layer for the signals that keep one lead each; U lays them on samples; s is min-max to [0, 1] over the lead's valid samples.
 """
@@ -13,12 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ecgcam.attribution.cells import lay_on_samples, own_cells
-from ecgcam.attribution.hooks import activations_of, capture, curvature, slopes_along, unscaled_slopes, without_channel
+from ecgcam.attribution.cells import select_lead, upsample_to_samples
+from ecgcam.attribution.hooks import (
+    activations_of,
+    capture,
+    curvature,
+    gradients_along_path,
+    unnormalised_gradients,
+    without_channel,
+)
 from ecgcam.attribution.problem import Problem
 from ecgcam.errors import EcgcamError
 
-# Scores nearer to zero than this are no measure of a drop.
+# Scores nearer to zero than this do not measure a drop.
 _SMALL = 1e-6
 
 # A mask (m, T), and which lead, channel and draw each of its rows is for, (m,) each, to the mask that is used.
@@ -39,20 +46,20 @@ def layer_integrated_gradients(problem: Problem, alone: Tensor, steps: int = 8) 
     """sum_c (A - A_fill)_ck int_0^1 G_ck(A_fill + a (A - A_fill)) da: Sundararajan et al. 2017, equation 1, from the layer on.
 
     A_fill are the layer's activations for the empty signal. By Gauss-Legendre quadrature. A lead's cells sum to its gain, the
-    score of the lead alone over that of the empty signal, but for the quadrature and for cells that are no place in time;
+    score of the lead alone over that of the empty signal, up to the quadrature and to cells without a place in time;
     how far they are off at most is in the report.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     cells = []
     for part in torch.split(alone, problem.batch):
-        way, slopes = slopes_along(
+        way, slopes = gradients_along_path(
             problem.model,
             part,
             problem.fill[None],
             problem.text,
             ((nodes + 1) / 2).tolist(),
             problem.layer,
-            problem.followed,
+            problem.backward_batch,
         )
         mean = torch.tensordot(torch.from_numpy(weights / 2).to(slopes), slopes, dims=1)
         cells.append((way * mean).sum(dim=1))
@@ -73,14 +80,16 @@ def class_activation(problem: Problem, alone: Tensor) -> Tensor:
     drawn = torch.randn(alone[:2].shape, generator=torch.Generator().manual_seed(0)).to(alone)
     tried = torch.cat([alone, problem.fill[None], drawn])
     slopes = [
-        unscaled_slopes(problem.model, part, problem.text, problem.layer) for part in torch.split(tried, problem.batch)
+        unnormalised_gradients(problem.model, part, problem.text, problem.layer)
+        for part in torch.split(tried, problem.batch)
     ]
     A, G, length = (torch.cat(part) for part in zip(*slopes, strict=True))
     weights = G[0, :, :1]
     if not torch.allclose(G, weights.expand_as(G), rtol=1e-3, atol=1e-4 * float(weights.abs().max())):
         raise EcgcamError(
-            f"--method cam: defined only where a linear head reads the mean of the layer's cells, and {problem.model.name} does "
-            f"more than that behind {problem.layer or problem.model.spec.layer}; use grad-cam, which needs no such head"
+            f"`method` cam: defined only where a linear head reads the mean of the layer's cells, and "
+            f"{problem.model.name} does more than that after {problem.layer or problem.model.spec.layer}; use "
+            "grad-cam, which needs no such head"
         )
     if problem.model.spec.similarity != "cosine":
         length = torch.ones_like(length)
@@ -140,7 +149,7 @@ def ablation_cam(problem: Problem, alone: Tensor) -> Tensor:
         ]
         return torch.cat(parts).view(len(alone), A.shape[1], -1)
 
-    drop = y[:, None] - problem.remember("without", without) @ problem.text
+    drop = y[:, None] - problem.cached("without", without) @ problem.text
     small = y.abs() < _SMALL
     if small.any():
         names = [problem.model.input.leads[row] for row in problem.rows]
@@ -172,9 +181,9 @@ def smooth_grad_cam_pp(problem: Problem, alone: Tensor, draws: int = 16, noise: 
 
 
 def activations(problem: Problem, alone: Tensor) -> Tensor:
-    """Return A (R, C, K) of the lead-masked signals; run once for all prompts of the window."""
+    """Return A (R, C, K) of the lead-masked signals; run once, for all prompts."""
     parts = torch.split(alone, problem.batch)
-    return problem.remember(
+    return problem.cached(
         "activations", lambda: torch.cat([activations_of(problem.model, part, problem.layer) for part in parts])
     )
 
@@ -187,8 +196,8 @@ def _increase(problem: Problem, alone: Tensor, A: Tensor, draws: int, change: _C
 
     def masked(numbers: Tensor) -> Tensor:
         lead, channel, draw = numbers // (channels * draws), numbers // draws % channels, numbers % draws
-        cells = own_cells(A[lead, channel], where, rows[lead].tolist())
-        laid = torch.from_numpy(lay_on_samples(cells.cpu().numpy(), where, samples)).to(alone)
+        cells = select_lead(A[lead, channel], where, rows[lead].tolist())
+        laid = torch.from_numpy(upsample_to_samples(cells.cpu().numpy(), where, samples)).to(alone)
         mask = change(_unit(laid, valid[lead]), lead, channel, draw)
         return problem.fill + mask[:, None] * (alone[lead] - problem.fill)
 

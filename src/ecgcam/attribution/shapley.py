@@ -36,7 +36,9 @@ def lead_shapley(problem: Problem, permutations: int = 128) -> Tensor:
     sets = np.arange(2**players)[None] if exact else _orders(players, permutations, problem.seed)
     codes, where = np.unique(sets, return_inverse=True)
     score = _scores_of_sets(problem, codes)
-    values, error = _exact(score, players) if exact else _sampled(score[where.reshape(sets.shape)], sets)
+    values, error = (
+        (exact_values(score, players), np.zeros(players)) if exact else _sampled(score[where.reshape(sets.shape)], sets)
+    )
     leads = [problem.model.input.leads[row] for row in problem.rows]
     problem.report.update(
         values=dict(zip(leads, values.tolist(), strict=True)),
@@ -52,7 +54,7 @@ def lead_shapley(problem: Problem, permutations: int = 128) -> Tensor:
 
 
 def _scores_of_sets(problem: Problem, codes: _Ints) -> _Floats:
-    """Return v of each set of leads; bit i of a set's number says whether lead i of `rows` is in it."""
+    """Return v of each set of leads; bit i of a set's number is 1 if lead i of `rows` is in it."""
     bits = torch.from_numpy(codes[:, None] >> np.arange(len(problem.rows)) & 1).bool()
 
     def signals(numbers: Tensor) -> Tensor:
@@ -64,23 +66,27 @@ def _scores_of_sets(problem: Problem, codes: _Ints) -> _Floats:
     return score
 
 
-def _exact(score: _Floats, players: int) -> tuple[_Floats, _Floats]:
-    """Sum over S without l of |S|! (n - |S| - 1)! / n! (v(S + l) - v(S)); no error."""
+def exact_values(score: _Floats, players: int) -> _Floats:
+    """Return the sum over sets S without l of |S|! (n - |S| - 1)! / n! (v(S + l) - v(S)) for each player l, (n,).
+
+    `score` is v of all 2^n sets, in the order of their numbers, whose bit l is 1 if player l is in the set.
+    """
     sets = np.arange(2**players)
     size = np.array([int(code).bit_count() for code in sets])
     weight = np.array([1 / (players * comb(players - 1, k)) for k in range(players)])
     values = np.zeros(players)
-    for lead in range(players):
-        before = sets[(sets >> lead & 1) == 0]
-        values[lead] = (weight[size[before]] * (score[before | 1 << lead] - score[before])).sum()
-    return values, np.zeros(players)
+    for player in range(players):
+        before = sets[(sets >> player & 1) == 0]
+        values[player] = (weight[size[before]] * (score[before | 1 << player] - score[before])).sum()
+    return values
 
 
 def _orders(players: int, permutations: int, seed: int) -> _Ints:
     """Return the growing sets along each order, (permutations, n + 1); an order and its reverse stand next to each other."""
     if permutations < 4 or permutations % 2:
         raise EcgcamError(
-            f"--set permutations={permutations}: orders come in pairs, and the error needs two; give an even number from 4 up"
+            f"`options` permutations={permutations}: orders are drawn in pairs, and the standard error needs two "
+            "pairs; give an even number of 4 or more"
         )
     draw = np.random.default_rng(seed)
     forward = np.stack([draw.permutation(players) for _ in range(permutations // 2)])

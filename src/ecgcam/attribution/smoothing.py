@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.errors import EcgcamError
+from ecgcam.errors import EcgcamError, no_such
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
@@ -35,11 +35,11 @@ def smooth(values: Floats, valid: Bools, fs: float, ms: float, smoother: str = "
         If there is no such smoother, or the width is negative or longer than the rows.
     """
     if smoother not in SMOOTHERS:
-        raise EcgcamError(f"--smoother {smoother}: no such smoother; choose from {', '.join(SMOOTHERS)}")
+        raise no_such(f"`smoother` {smoother}", "smoother", smoother, SMOOTHERS)
     if not (np.isfinite(ms) and ms >= 0):
-        raise EcgcamError(f"--smooth {ms:g}: a width in milliseconds cannot be negative")
+        raise EcgcamError(f"`smooth_ms` {ms:g}: must be 0 or more")
     if ms * fs / 1000 > values.shape[1]:
-        raise EcgcamError(f"--smooth {ms:g}: wider than the window of {values.shape[1] / fs * 1000:g} ms")
+        raise EcgcamError(f"`smooth_ms` {ms:g}: wider than the window of {values.shape[1] / fs * 1000:g} ms; give less")
     kept = np.where(valid, values, 0.0).astype(np.float64)
     if ms > 0:
         kept = np.where(valid, SMOOTHERS[smoother](kept, valid, ms * fs / 1000), 0.0)

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from ecgcam.cli import signals
 
     try:
-        signals.heed()
+        signals.install_handlers()
         from ecgcam.cli.app import main as run
 
         run(arguments)

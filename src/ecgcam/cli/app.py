@@ -17,19 +17,33 @@ from typer.exceptions import TyperException
 
 from ecgcam._version import __version__
 from ecgcam.cli import signals
-from ecgcam.cli.console import StdoutError, complain, drop_stdout, flush_stdout, prepare_streams
+from ecgcam.cli.console import (
+    StdoutError,
+    drop_stdout,
+    flush_stdout,
+    notes_on_stderr,
+    prepare_streams,
+    print_error,
+    show_tracebacks,
+)
+from ecgcam.cli.defaults import read_defaults
+from ecgcam.cli.examples import SUMMARIES
+from ecgcam.cli.help import Command, Group
 from ecgcam.errors import EcgcamError, is_interruption
 
-# A path is told whole, unless it is longer than systems take.
+# A path is printed whole, unless it is longer than systems allow.
 _LONG = 4096
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
 
-# Each a module `cmd_<name>` with a function `run`, or an application of its own, `app`.
+# Each is a module `cmd_<name>` with a function `run`, or with an application of its own, `app`.
 COMMANDS = (
-    "explain", "score", "embed", "evaluate", "draw", "report", "overlay", "summarize", "simulate", "methods", "models",
+    "explain", "score", "embed", "evaluate", "inspect", "measure", "draw", "report", "overlay", "summarize", "simulate",
+    "methods", "models", "docs",
 )  # fmt: skip
+# These are groups of commands: alone, they print their help.
+_GROUPS = ("models",)
 
-# Whose arguments are files and folders, and options that take one.
+# Commands whose arguments are files and folders, and options that take one.
 _OF_PATHS_ALONE = ("draw", "report", "summarize", "overlay")
 _OF_A_PATH = (
     "--out", "-o", "--text-file", "--checkpoint", "--embeddings", "--text-model", "--truth", "--evidence", "--boxes", "--like",
@@ -38,23 +52,26 @@ _OF_A_MODEL = ("explain", "score", "evaluate")
 
 
 def application(commands: Sequence[str] = COMMANDS) -> typer.Typer:
-    """Return the command line with some of its commands: to look through the options of all takes longer than many a call."""
+    """Return the command line with some of its commands: to build the options of all takes longer than many calls."""
     app = typer.Typer(
         name="ecgcam",
-        help="Which leads, and which moments, made an ECG-text model say so? Research use: a map is evidence about a model, "
-        "not about a patient.",
-        add_completion=False,
+        cls=Group,
+        help="Which leads, and which moments, made a model match this ECG with this text? Research use: a map is evidence about "
+        "a model, not about a patient.",
+        add_completion=len(commands) > 1,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     app.callback()(_root)
     for name in commands:
         module = import_module(f"ecgcam.cli.cmd_{name}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
+            for command in module.app.registered_commands:
+                command.cls = Command
+            app.add_typer(module.app, name=name, cls=Group, short_help=SUMMARIES[name])
         else:
-            app.command(name)(module.run)
+            app.command(name, cls=Command, short_help=SUMMARIES[name])(module.run)
     return app
 
 
@@ -76,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all done, 1 some failed, 2 nothing was done, 130, 143 or 129 ended by a signal."""
     prepare_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
-    # To take torch's modules apart before the end takes a fifth of a second, and nothing is left to be done.
+    # Unloading torch's modules takes a fifth of a second, and nothing is left to do.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -91,7 +108,7 @@ def _of_typer(error: BaseException) -> bool:
 
 
 def _refuse_blank(command: str, arguments: Sequence[str]) -> None:
-    """Refuse a blank where a file or a folder belongs, which would be taken for the folder that one stands in."""
+    """Refuse a blank where a file or a folder belongs: it would mean the current folder."""
     before = ""
     for word in arguments:
         option, equals, value = word.partition("=")
@@ -99,67 +116,84 @@ def _refuse_blank(command: str, arguments: Sequence[str]) -> None:
             before, word = option, value
         if not word and (before in _OF_A_PATH or command in _OF_PATHS_ALONE):
             where = before if before in _OF_A_PATH else command
-            raise EcgcamError(f"{where}: a blank name of a file or folder; is a variable of the shell empty?")
+            raise EcgcamError(f"{where}: the name of a file or folder is blank; is a variable of the shell empty?")
         before = word
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code."""
+    with notes_on_stderr():
+        show_tracebacks("--debug" in arguments)
+        return _run(_with_help(arguments))
+
+
+def _with_help(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments; `ecgcam`, `ecgcam models` and `ecgcam help COMMAND` print help."""
+    words = list(arguments)
+    if "_ECGCAM_COMPLETE" in os.environ:  # the shell completes a line
+        return words
+    if words[:1] == ["help"]:
+        return [*words[1:], "--help"]
+    return [*words, "--help"] if not words or words in [[group] for group in _GROUPS] else words
+
+
+def _run(arguments: Sequence[str]) -> int:
     named = next((word for word in arguments if not word.startswith("-")), "")
-    if named in _OF_A_MODEL and not {"-h", "--help"} & set(arguments):
+    helps = bool({"-h", "--help"} & set(arguments))
+    if named in _OF_A_MODEL and not helps:
         try:
             Path.cwd()
         except OSError:  # torch's libraries would end the process with a line of their own
-            complain("the folder that this runs in is gone; cd to another")
+            print_error("the current folder no longer exists; change to another with cd")
             return 2
-        from ecgcam.batch.helpers import load_torch_ahead
+        from ecgcam.runs.helpers import load_torch_ahead
 
         load_torch_ahead()
     command = typer.main.get_command(application((named,) if named in COMMANDS else COMMANDS))
     try:
         _refuse_blank(named, arguments)
-        code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False)
+        defaults = {} if helps else read_defaults(arguments)
+        code = command.main(args=list(arguments), prog_name="ecgcam", standalone_mode=False, default_map=defaults)
         flush_stdout()
     except EcgcamError as error:
         if not is_interruption(error):
-            if "--debug" in arguments:
-                traceback.print_exc()
-            complain(str(error))
+            print_error(error)
             return 2
         code = INTERRUPTED
     except StdoutError as error:
         drop_stdout()
         if error.gone:
             return 0
-        complain(str(error))
+        print_error(error)
         return 1
     except OSError as error:
         if error.filename is not None:  # such as a path too long even to ask whether it is there
-            if "--debug" in arguments:
-                traceback.print_exc()
             where = os.fsdecode(error.filename)
             where = where if len(where) < _LONG else f"{where[:100]} ... {where[-100:]}"
-            complain(f"{where}: cannot be used ({error.strerror}); check the path")
+            shown = EcgcamError(f"{where}: cannot be used ({error.strerror}); check the path")
+            print_error(shown.with_traceback(error.__traceback__))
             return 2
-        # Typer's own words, such as --help, to a full disk. What else has no name must not pass for that.
+        # Typer's own output, such as --help, to a full disk. Other errors without a file name must not look like that.
         if not _of_typer(error):
             raise
         drop_stdout()
-        complain(str(StdoutError(error)))
+        print_error(str(StdoutError(error)))
         return 1
     except SystemExit:
-        # Typer's answer when the reader of its own words went away.
+        # Typer exits like this when the reader of its output has gone.
         drop_stdout()
         return 0
     except TyperException as error:
-        context = getattr(error, "ctx", None)  # those of a command know which
-        complain(f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'ecgcam'} --help)")
+        context = getattr(error, "ctx", None)  # set for errors of a command
+        print_error(
+            f"{error.format_message().rstrip('.')} (see {context.command_path if context else 'ecgcam'} --help)"
+        )
         return 2
     except Exception as error:
         if not is_interruption(error):
             raise
         code = INTERRUPTED
     if code == INTERRUPTED:
-        complain(signals.words())
+        print_error(signals.words())
         return signals.exit_code()
     return code if isinstance(code, int) else 0

@@ -8,15 +8,21 @@ from typing import Annotated
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.chosen import Chosen
-from ecgcam.cli.console import say, set_up_logging
+from ecgcam.cli.console import print_line, set_up_logging
+from ecgcam.cli.help import ASK, OUTPUT
 
 
 def run(
     text_file: Annotated[
-        Path, typer.Option("--text-file", metavar="FILE", help="Prompts, one a line.", show_default=False)
+        Path,
+        typer.Option(
+            "--text-file", metavar="FILE", help="Prompts, one per line.", show_default=False, rich_help_panel=ASK
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.npz", help="The table.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.npz", help="The table.", show_default=False, rich_help_panel=OUTPUT),
+    ],
     model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
     text_model: shared.TextModel = None,
@@ -25,29 +31,30 @@ def run(
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
-    """Embed prompts once, into a table that --embeddings reads where there is neither transformers nor a network.
+    """Embed prompts into a table for --embeddings, which needs neither transformers nor the network.
 
-    The table holds joint embeddings, for the model whose checkpoint made them; for a model that answers prompts itself (ked), its
-    text tower's features.
+    The table holds joint embeddings of the model whose checkpoint made them. For a model that reads signal and text together
+    (ked), it holds the features of its text tower.
     """
     import numpy as np
 
     from ecgcam.errors import EcgcamError
     from ecgcam.files import atomic, check_writable, writing
-    from ecgcam.prompts import clean_texts
+    from ecgcam.models.text.vocabulary import clean_texts
+    from ecgcam.runs.model_options import ModelOptions
 
     set_up_logging(quiet)
     prompts = clean_texts(shared.read_prompts([], text_file))
-    chosen = Chosen(model, checkpoint, None, text_model, "cpu", offline, allow_numpy_scalars)
-    chosen.check()
+    options = ModelOptions(model, checkpoint, None, text_model, "cpu", offline, allow_numpy_scalars)
+    options.check()
     if out.suffix.lower() != ".npz":
-        raise EcgcamError(f"{out}: a table of embeddings is an .npz file; name it so")
+        raise EcgcamError(f"{out}: a table of embeddings is an .npz file; use that suffix")
     if out.is_dir():
         raise EcgcamError(f"{out}: is a folder; --out takes the name of the table")
     check_writable(out.parent)
-    texts, rows = chosen.loaded.rows_of_a_table(prompts)
+    texts, rows = options.loaded.embedding_table(prompts)
     features = rows.numpy().astype(np.float32)
-    tower = chosen.spec.text_model or chosen.spec.name
+    tower = options.spec.text_model or options.spec.name
     with writing(out), atomic(out) as path:
         np.savez(path, texts=np.array(texts), features=features, tower=np.array(tower))
-    say(f"{out}: {len(texts)} prompts, {features.shape[1]} numbers each, by {tower}")
+    print_line(f"{out}: {len(texts)} prompts, {features.shape[1]} numbers each, by {tower}")

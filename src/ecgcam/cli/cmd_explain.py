@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ecgcam.cli import cmd_report
+from ecgcam.cli import completion
 from ecgcam.cli import options as shared
-from ecgcam.cli.chosen import Chosen, best_prompts, compare_with, like_prompts, one_kind, the_one
-from ecgcam.cli.console import set_up_logging
-from ecgcam.cli.explain_report import Report
+from ecgcam.cli.console import note, progress, set_up_logging
+from ecgcam.cli.help import ASK, MANY, METHOD, OUTPUT, WINDOW
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import LAYOUTS, SCALES
 
 
 def run(
-    records: shared.Records,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text",
-            "-t",
-            metavar="TEXT",
-            help="A prompt, or phrasings of one (A | B); may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    records: shared.OptionalRecords = None,
+    text: shared.Text = None,
     text_file: shared.TextFile = None,
-    target: shared.Target = None,
-    like: Annotated[
+    sentences: shared.Sentences = False,
+    against: Annotated[
         list[str] | None,
         typer.Option(
-            "--like",
-            metavar="RECORD",
-            help="Explain the similarity to another recording, in place of a text; may be repeated.",
+            "--against",
+            metavar="TEXT|mean|empty",
+            help="A foil: explain the score minus the score of this prompt, of the vocabulary's mean, or of the empty text. "
+            "Repeatable.",
             show_default=False,
+            rich_help_panel=ASK,
         ),
     ] = None,
     top: Annotated[
@@ -47,26 +39,59 @@ def run(
             "--top",
             metavar="K",
             min=1,
-            help="Of one recording, only the K prompts that score best; of the vocabulary, where no prompt is given.",
+            help="Only the K prompts that score best on the recording; without --text, prompts of the vocabulary.",
             show_default=False,
+            rich_help_panel=ASK,
         ),
     ] = None,
-    against: Annotated[
+    like: Annotated[
         list[str] | None,
         typer.Option(
-            "--against",
-            metavar="TEXT|mean|empty",
-            help="Explain the score less this prompt's, the vocabulary's mean, or the empty text's; may be repeated.",
+            "--like",
+            metavar="RECORD",
+            help="Explain the similarity to another recording instead of a text. Repeatable.",
             show_default=False,
+            rich_help_panel=ASK,
+        ),
+    ] = None,
+    target: shared.Target = None,
+    criteria: Annotated[
+        bool,
+        typer.Option(
+            "--criteria",
+            help="Measure the criteria of the prompt's finding, and state whether the evidence lies on them.",
+            rich_help_panel=ASK,
+        ),
+    ] = False,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            "--again",
+            metavar="SUMMARY.json",
+            help="Repeat the call of this result. RECORD and the options of model and output are as in any other call.",
+            show_default=False,
+            rich_help_panel=ASK,
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", metavar="NAME", help="See `ecgcam methods`; docs/evidence.md ranks them.")
-    ] = "grad-cam",
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="Attribution method; `ecgcam methods` lists all. [default: grad-cam, or the calibration's]",
+            show_default=False,
+            autocompletion=completion.complete_method,
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
     set_options: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="An option of the method; may be repeated.", show_default=False
+            "--set",
+            metavar="KEY=VALUE",
+            help="An option of the method; `ecgcam methods NAME` lists them. Repeatable.",
+            show_default=False,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     layer: Annotated[
@@ -76,6 +101,7 @@ def run(
             metavar="PATH",
             help="Target layer; several, separated by commas, are averaged. [default: the model's]",
             show_default=False,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     mask: Annotated[
@@ -83,27 +109,61 @@ def run(
         typer.Option(
             "--mask",
             metavar="NAME",
-            help="What fills a masked lead: baseline, zero-mv, zero, mean or noise; none: no masking, "
-            "where a layer keeps leads apart. [default: the model's]",
+            help="What fills a masked lead: baseline, zero-mv, zero, mean or noise. With none, no lead is masked, for layers "
+            "that keep leads apart. [default: the model's]",
             show_default=False,
+            autocompletion=completion.complete_mask,
+            rich_help_panel=METHOD,
         ),
     ] = None,
     gradient: Annotated[
         str,
         typer.Option(
-            "--gradient", metavar="record|lead", help="Input gradient on the whole record, or on each lead alone."
+            "--gradient",
+            metavar="record|lead",
+            help="Input gradient of the whole record, or of each lead alone.",
+            rich_help_panel=METHOD,
         ),
     ] = "record",
-    no_gradient: Annotated[bool, typer.Option("--no-gradient", help="Do not compute the input gradient.")] = False,
-    signed_gradient: Annotated[
-        bool, typer.Option("--signed-gradient", help="Smooth the gradient itself, not its magnitude.")
+    no_gradient: Annotated[
+        bool, typer.Option("--no-gradient", help="Do not compute the input gradient.", rich_help_panel=METHOD)
     ] = False,
-    smoother: Annotated[str, typer.Option("--smoother", metavar="NAME", help="gaussian, savgol or mean.")] = "gaussian",
+    signed_gradient: Annotated[
+        bool,
+        typer.Option(
+            "--signed-gradient", help="Smooth the gradient with its sign, not its magnitude.", rich_help_panel=METHOD
+        ),
+    ] = False,
+    smoother: Annotated[
+        str,
+        typer.Option(
+            "--smoother",
+            metavar="NAME",
+            help="How the gradient is smoothed: gaussian, savgol or mean.",
+            autocompletion=completion.complete_smoother,
+            rich_help_panel=METHOD,
+        ),
+    ] = "gaussian",
     smooth: Annotated[
         float,
-        typer.Option("--smooth", metavar="MS", help="Its width: full width at half maximum, or window; 0 for none."),
+        typer.Option(
+            "--smooth",
+            metavar="MS",
+            help="Width of the smoother in milliseconds (full width at half maximum, or window); 0 for none.",
+            rich_help_panel=METHOD,
+        ),
     ] = 40.0,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")] = 0,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="Check each map: does the score fall more without the marked parts than without random parts? "
+            "[default: on if pictures of one window are drawn]",
+            show_default=False,
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    seed: shared.Seed = 0,
     model: shared.Model = None,
     checkpoint: shared.Checkpoint = None,
     text_model: shared.TextModel = None,
@@ -115,42 +175,74 @@ def run(
     start: shared.Start = 0.0,
     seconds: shared.Seconds = None,
     all_windows: Annotated[
-        bool, typer.Option("--all", help="Slide the model's window over the whole recording.")
+        bool,
+        typer.Option("--all", help="Slide the model's window over the whole recording.", rich_help_panel=WINDOW),
     ] = False,
     follow_growth: Annotated[
-        bool, typer.Option("--follow", help="Explain the newest window of a growing recording, until interrupted.")
+        bool,
+        typer.Option(
+            "--follow",
+            help="Explain the newest window of a growing recording, until interrupted.",
+            rich_help_panel=WINDOW,
+        ),
     ] = False,
     hop: Annotated[
         float | None,
         typer.Option(
-            "--hop", metavar="S", help="The step of --all and --follow. [default: the window]", show_default=False
+            "--hop",
+            metavar="S",
+            help="Step of --all and --follow, in seconds. [default: the window]",
+            show_default=False,
+            rich_help_panel=WINDOW,
         ),
     ] = None,
     fs: shared.Fs = None,
     lead_names: shared.LeadNames = None,
+    unit: shared.Unit = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Results go to DIR/<record>/<prompt>/.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Results go to DIR/<record>/<prompt>/.", rich_help_panel=OUTPUT
+        ),
     ] = Path("ecgcam-out"),
-    scale: shared.Scale = "evidence",
-    layout: shared.Layout = "12x1",
+    scale: shared.Scale = None,
+    layout: shared.Layout = "3x4",
     waves: shared.Waves = False,
     report_too: Annotated[
-        bool, typer.Option("--report", help="Also write OUT/report.html, of every result in OUT: see `ecgcam report`.")
+        bool,
+        typer.Option(
+            "--report",
+            help="Also write DIR/report.html, with every result in DIR (see `ecgcam report`).",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    no_png: Annotated[bool, typer.Option("--no-png", help="No pictures.")] = False,
-    no_npz: Annotated[bool, typer.Option("--no-npz", help="No arrays.")] = False,
+    formats: shared.Formats = None,
+    dpi: shared.Dpi = None,
+    width_mm: shared.WidthMm = None,
+    no_png: Annotated[bool, typer.Option("--no-png", help="Draw no pictures.", rich_help_panel=OUTPUT)] = False,
+    no_npz: Annotated[bool, typer.Option("--no-npz", help="Write no arrays.", rich_help_panel=OUTPUT)] = False,
+    as_json: shared.AsJson = False,
+    quiet: shared.Quiet = False,
+    debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
     jobs: Annotated[
         int | None,
         typer.Option(
             "--jobs",
             metavar="N",
             min=1,
-            help="Processes that read, draw and write; 1: none beside the model's. [default: cores]",
+            help="Processes that read, draw and write; with 1, the model's process does it all. [default: cores]",
             show_default=False,
+            rich_help_panel=MANY,
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="local|ray", help="ray: on Ray's workers (RAY_ADDRESS, or this machine).")
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="Where recordings run: here, or on Ray's workers (RAY_ADDRESS, or this machine).",
+            rich_help_panel=MANY,
+        ),
     ] = "local",
     shard: Annotated[
         str | None,
@@ -159,6 +251,7 @@ def run(
             metavar="I/N",
             help="Only the I-th of N parts of the recordings, I from 1 to N.",
             show_default=False,
+            rich_help_panel=MANY,
         ),
     ] = None,
     pack: Annotated[
@@ -167,61 +260,53 @@ def run(
             "--pack",
             metavar="N",
             min=1,
-            help="N results in one tar file, instead of a folder each.",
+            help="Put N results into one tar file instead of a folder each.",
             show_default=False,
+            rich_help_panel=MANY,
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on after an interruption: only what is not done, by OUT/manifest.jsonl."),
+        typer.Option(
+            "--resume",
+            help="Continue after an interruption: keep finished results, and remove half-written files.",
+            rich_help_panel=MANY,
+        ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over earlier results.")] = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute existing results again and replace them.", rich_help_panel=MANY)
+    ] = False,
 ) -> None:
-    """Explain recordings: for each prompt, a heatmap a lead, a page, arrays and a summary."""
+    """Explain recordings: for each prompt, a heatmap per lead, a page, arrays and a summary."""
     from ecgcam.attribution.registry import read_pairs
-    from ecgcam.batch.helpers import be_patient, helpers_for, uncollected
-    from ecgcam.batch.packs import Packs
-    from ecgcam.batch.reading import Reading
-    from ecgcam.batch.resume import forget, refuse_other_settings, settings_of
-    from ecgcam.batch.work import plan
-    from ecgcam.batch.worklist import parse_shard
-    from ecgcam.files import check_writable
-    from ecgcam.prompts import clean_texts, vocabulary_prompts
+    from ecgcam.cli import cmd_report
+    from ecgcam.cli.cmd_draw import picture_options
+    from ecgcam.cli.printing import Printer
+    from ecgcam.models.text.vocabulary import clean_texts, vocabulary_prompts
+    from ecgcam.pipeline.settings import Settings
     from ecgcam.records import parse_lead_names
-    from ecgcam.records.readers import is_there
-    from ecgcam.settings import Settings
+    from ecgcam.runs.again import check_again, read_again
+    from ecgcam.runs.calibration import CHOSEN
+    from ecgcam.runs.explain_call import ExplainCall, Many
+    from ecgcam.runs.model_options import ModelOptions
+    from ecgcam.runs.prompts import check_kinds, like_prompts
+    from ecgcam.runs.reading import Reading
+    from ecgcam.runs.worklist import parse_shard
+    from ecgcam.runs.writer import Outputs
 
     set_up_logging(quiet)
-    # Everything that can be wrong is looked at before torch is imported and before anything is written.
-    asked = shared.read_prompts(text or [], text_file)
-    one_kind(asked, target, like, top)
+    texts = shared.read_prompts(text or [], text_file, sentences)
+    check_kinds(texts, target or [], like or [], top)
     alike = like_prompts(like or [])
-    if top is not None and not asked:
-        asked = vocabulary_prompts()
-    prompts = clean_texts(target or list(alike) or asked)
-    shared.check_choice("--scale", scale, SCALES)
-    shared.check_choice("--layout", layout, LAYOUTS)
-    chosen = Chosen(
-        model,
-        checkpoint,
-        embeddings,
-        text_model,
-        device,
-        offline,
-        allow_numpy_scalars,
-        layer,
-        targets=bool(target),
-        precision=precision,
-    )
-    chosen.check()
+    if top is not None and not texts:
+        texts = vocabulary_prompts()
     if report_too and no_npz:
-        raise EcgcamError("--report and --no-npz: the report is made of the arrays; leave one of the two out")
-    spec = chosen.spec
+        raise EcgcamError("--report and --no-npz: the report needs the arrays; leave out one of the two")
+    options = ModelOptions(
+        model, checkpoint, embeddings, text_model, device, offline, allow_numpy_scalars, layer, bool(target), precision
+    )
     settings = Settings(
-        method=method,
+        method=method or Settings.method,
         options=read_pairs(set_options or []),
         layer=layer,
         mask=mask,
@@ -232,85 +317,79 @@ def run(
         against=tuple(against or ()),
         seed=seed,
     )
-    settings.check(spec)
+    explicit = frozenset(name for name, value in (("method", method), ("layer", layer), ("mask", mask)) if value)
     names = None if lead_names is None else parse_lead_names(lead_names)
-    reading = Reading(fs, names, start, seconds, all_windows, hop, follow_growth)
-    reading.check_flags()
-    shared.check_choice("--engine", engine, ("local", "ray"))
-    if engine == "ray":
-        chosen.check_elsewhere(alike)
-    if top is not None:
-        prompts = best_prompts(chosen.loaded, the_one(records), prompts, top, reading)
-    part = None if shard is None else parse_shard(shard)
-    packs = None if pack is None else Packs(out, pack, part)
-    report = Report(out, prompts, quiet=quiet, as_json=as_json, several_windows=reading.several)
-    work = plan(
-        records, sys.stdin, prompts, out, refuse=report.refused, shard=part, resume=resume, force=force, packs=packs
+    reading = Reading(fs, names, start, seconds, all_windows, hop, follow_growth, unit)
+    earlier = None
+    if again is not None:
+        earlier = read_again(again)
+        settings, reading, texts = earlier.settings, earlier.reading, [earlier.prompt]
+        explicit = frozenset(CHOSEN)
+        options = replace(
+            options, model=model if model or checkpoint else earlier.model["name"],
+            precision=earlier.model["precision"], targets=earlier.model["targets"], layer=earlier.settings.layer,
+        )  # fmt: skip
+        records = records or [earlier.recording]
+    if not records:
+        raise EcgcamError("no recording named: give a file, a folder, or - for a list on standard input")
+    pictures = picture_options(formats, dpi, width_mm)
+    recheck = check is True
+    if check is None:
+        check = not (no_png or reading.several)
+    call = ExplainCall(
+        records=records,
+        prompts=clean_texts(target or list(alike) or texts),
+        options=options,
+        settings=settings,
+        reading=reading,
+        out=out,
+        outputs=Outputs(
+            scale,
+            layout,
+            waves,
+            not no_png,
+            not no_npz,
+            check,
+            pictures.formats,
+            pictures.dpi,
+            pictures.width_mm,
+            criteria,
+            recheck,
+        ),
+        many=Many(jobs, engine, None if shard is None else parse_shard(shard), pack, resume, force),
+        like=alike,
+        top=top,
+        stdin=sys.stdin,
+        explicit=explicit,
     )
-    check_writable(out)
-    if resume:  # again with the checkpoint, when it is loaded
-        refuse_other_settings(work.done, prompts, settings_of(settings, spec, None, precision), reading, spec.input)
-    if follow_growth and work.only is None:
-        raise EcgcamError("--follow: takes one recording; start one call for each")
-    if work.total == 0:
-        report.nothing_left(work.skipped)
+    call.check()
+    if earlier is not None and again is not None and call.only is not None:
+        check_again(earlier, reading.content_sha256(call.only.path), options.ref, again)
+    printer = Printer(
+        quiet=quiet, as_json=as_json, several_windows=call.reading.several, at_once=follow_growth, existing=not resume
+    )
+    if call.total == 0:
+        note("no recording in this shard")
         return
-
-    be_patient()
-    with helpers_for(work.total, 1 if engine == "ray" else jobs, drawing=not no_png) as helpers:
-        checked = None
-        if work.only is not None and not follow_growth:
-            if helpers is None or not is_there(work.only.path):
-                reading.check(work.only, spec.input)
-            else:  # beside the import of torch: reading has imports of its own
-                checked = helpers.submit(reading.check, work.only, spec.input)
-
-        with uncollected():
-            from ecgcam.batch.local import Output, flush_denormals, run_explain
-
-        flush_denormals()
-        if checked is not None:
-            checked.result()
-        loaded = chosen.loaded
-        if alike:
-            compare_with(loaded, alike, reading)
-        if resume:
-            wanted = settings_of(settings, loaded.spec, loaded.checkpoint_sha256, loaded.precision)
-            refuse_other_settings(work.done, prompts, wanted, reading, spec.input)
-        if packs is not None:
-            packs.take_up(set(work.done.values()))
-        if force and isinstance(work.items, list):
-            forget(out, work.items, prompts)
-        report.begin(loaded.text.warnings, work.total)
-        output = Output(out, scale, layout, waves, not no_png, not no_npz, packs)
-        if follow_growth and work.only is not None:
-            from ecgcam.batch.growing import follow
-
-            run = follow(work.only, prompts, loaded, reading, settings, output, report.failed, report.note)
-        elif engine == "ray":
-            from ecgcam.batch.ray import run_with_ray
-
-            run = run_with_ray(
-                work.items, prompts, chosen.arguments, reading, settings, output,
-                report.failed, report.finished, jobs, work.done.keys(), resume=resume,
-            )  # fmt: skip
-        else:
-            run = run_explain(
-                work.items, prompts, loaded, reading, settings, output,
-                report.failed, report.finished, helpers, work.done.keys(), resume=resume, progress=report.within,
-            )  # fmt: skip
-        with contextlib.closing(run), report:
-            for summary in run:
-                report.result(summary)
-                if follow_growth:
-                    report.flush()
-    if all_windows and report.results:
-        report.also(
+    total = None if call.total is None else call.total * len(call.prompts)
+    with (
+        progress(total, "explaining", quiet) as printer.bar,
+        contextlib.closing(call.events(printer.bar.within)) as events,
+    ):
+        for event in events:
+            for error in call.take_refused():
+                printer.print_failure(error)
+            printer.print(event)
+    for error in call.take_refused():
+        printer.print_failure(error)
+    also = []
+    if all_windows and printer.results:
+        also.append(
             f"scores over time and joined maps in {out}/<record>/<prompt>/timeline.{'npz' if no_png else 'png'}"
         )
-    if report_too and report.results:
+    if report_too:
         try:
-            cmd_report.make([out], None, scale=scale, quiet=quiet, tell=lambda path: report.also(f"report in {path}"))
+            also.append(f"report in {cmd_report.make([out], None, scale=scale, quiet=quiet)[0]}")
         except EcgcamError as error:
-            report.refused(error)
-    report.end()
+            printer.print_failure(error)
+    printer.end(out, also)

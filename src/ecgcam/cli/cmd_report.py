@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ecgcam.cli import options as shared
-from ecgcam.cli.console import Notes, complain, progress, say, set_up_logging
+from ecgcam.cli.console import print_error, print_line, progress, set_up_logging
+from ecgcam.cli.help import OUTPUT
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import SCALES, Explanation
-
-NAME = "report.html"
 
 
 def run(
@@ -23,28 +20,45 @@ def run(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="[default: report.html in the first OUT]", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The HTML file. [default: report.html in the first OUT]",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    scale: shared.Scale = "evidence",
+    scale: shared.Scale = None,
     most: Annotated[
-        int | None, typer.Option("--most", metavar="N", min=1, help="Results in the file. [default: 100]")
+        int | None,
+        typer.Option(
+            "--most",
+            metavar="N",
+            min=1,
+            help="The most results in the file. [default: 100]",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     evidence: Annotated[
         Path | None,
         typer.Option(
             "--evidence",
             metavar="FILE|DIR",
-            help="What ecgcam evaluate wrote. [default: evidence.jsonl or evidence.json in OUT]",
+            help="What `ecgcam evaluate --out` wrote. [default: evidence.jsonl or evidence.json in OUT]",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     quiet: shared.Quiet = False,
     debug: shared.Debug = False,  # noqa: ARG001  (read by ecgcam.cli.app, which decides what an error looks like)
 ) -> None:
-    """Write one HTML file on results: traces to explore, tables, settings, a reading guide. It needs no network."""
+    """Write one HTML file about results: traces to explore, tables, settings, a reading guide. It works offline."""
     set_up_logging(quiet)
-    shared.check_choice("--scale", scale, SCALES)
-    if make(results, out, scale=scale, most=most, evidence=evidence, quiet=quiet):
+    path, failed = make(results, out, scale=scale, most=most, evidence=evidence, quiet=quiet)
+    print_line(str(path))
+    if failed:
         raise typer.Exit(1)
 
 
@@ -52,48 +66,20 @@ def make(
     results: list[Path],
     out: Path | None,
     *,
-    scale: str = "evidence",
+    scale: str | None = None,
     most: int | None = None,
     evidence: Path | None = None,
     quiet: bool = False,
-    tell: Callable[[str], object] = say,
-) -> int:
-    """Write the report on `results` and `tell` where it is; return how many results could not be read.
+) -> tuple[Path, int]:
+    """Write the report on `results`; return where it is, and how many results could not be read."""
+    from ecgcam.render.report import make_report
 
-    Raises
-    ------
-    EcgcamError
-        If there is none that can be read, or the report cannot be written.
-    """
-    from ecgcam.render.report import MOST, read_judgements, report_html, write_report
-    from ecgcam.results import find_results
-
-    if evidence is not None and not evidence.exists():
-        raise EcgcamError(f"{evidence}: no such file or folder; --evidence takes what ecgcam evaluate --out DIR wrote")
-    judgements = read_judgements([evidence] if evidence is not None else [path for path in results if path.is_dir()])
-    found = list(find_results(results))
-    taken = found[: MOST if most is None else most]
-    read: list[tuple[Explanation, dict[str, Any]]] = []
     failures: list[EcgcamError] = []
-    with progress(len(taken), "reading", quiet) as step:
-        for result in taken:
-            try:
-                read.append((result.load(), result.summary()))
-            except EcgcamError as error:
-                failures.append(error)
-            step(1)
-    if not read:
-        raise failures[0]
+    with progress(None, "reading", quiet) as bar:
+        path = make_report(
+            results, out, scale=scale, most=most, evidence=evidence, on_progress=bar.within,
+            on_error=lambda _, error: failures.append(error),
+        )  # fmt: skip
     for failure in failures:
-        complain(str(failure))
-    left_out = len(found) - len(taken)
-    if left_out:
-        what = f"{left_out} result{'s are' if left_out > 1 else ' is'} left out"
-        Notes(quiet).general([f"{what}; --most {len(found)} takes all, or name folders of some"])
-    first = results[0] if results[0].is_dir() else results[0].parent
-    path = first / NAME if out is None else out
-    if path.is_dir():
-        raise EcgcamError(f"{path}: is a folder; --out takes the name of the file, for example {path / NAME}")
-    write_report(path, report_html(read, judgements, scale=scale, left_out=left_out))
-    tell(str(path))
-    return len(failures)
+        print_error(failure)
+    return path, len(failures)

@@ -1,4 +1,4 @@
-"""What ends a command from outside: Ctrl-C, and the signals of a batch system or a terminal that is closed. All end it alike."""
+"""Signals that end a command: Ctrl-C, and those of a batch system or of a closed terminal. All are handled in the same way."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _SAME = 2.0
 _came: dict[int, float] = {}
 
 
-def heed() -> None:
-    """Let SIGTERM and SIGHUP do in this process what Ctrl-C does, unless whoever started it wants otherwise (`nohup`)."""
+def install_handlers() -> None:
+    """Let SIGTERM and SIGHUP do in this process what Ctrl-C does, unless its caller ignores them (`nohup`)."""
     for name in _ENDINGS:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
-    sys.unraisablehook = _not_lost
+    sys.unraisablehook = _reraise_lost_interrupt
 
 
 def exit_code() -> int:
@@ -39,19 +39,19 @@ def exit_code() -> int:
 
 
 def words() -> str:
-    """Return the line that says so."""
+    """Return the message about the signal."""
     number = next(iter(_came), signal.SIGINT)
     what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    return f"{what}; what was written is whole"
+    return f"{what}; finished results are complete"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _put_off(number):
+    if not _defer_while_importing_torch(number):
         signal.default_int_handler(number, frame)
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    if _put_off(number):
+    if _defer_while_importing_torch(number):
         return
     before, now = max(_came.values(), default=-_SAME), time.monotonic()
     _came.setdefault(number, now)
@@ -59,7 +59,7 @@ def _end(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _put_off(number: int) -> bool:
+def _defer_while_importing_torch(number: int) -> bool:
     """Send a signal again a little later while torch is imported: its C++ ends the process where an exception passes."""
     importing: bool = getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False)
     if importing:
@@ -67,7 +67,7 @@ def _put_off(number: int) -> bool:
     return importing
 
 
-def _not_lost(unraisable: UnraisableHookArgs) -> None:
+def _reraise_lost_interrupt(unraisable: UnraisableHookArgs) -> None:
     """Send an interruption again that came where Python lets no exception through, such as importlib's own callbacks."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -1,18 +1,18 @@
-"""Plain tables on stdout: a line a row, however long, so that grep and awk can read them too."""
+"""Plain tables on stdout: one line per row, of any length, so that grep and awk can read them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ecgcam.cli.console import say
+from ecgcam.cli.console import print_line
 
-# Rows that are looked at before the columns' widths are settled.
+# Rows that determine the widths of the columns.
 _FIRST = 200
 
 
 class Table:
-    """A table of any length: nothing is printed before its first rows are known, and nothing kept after."""
+    """A table of any length. The first rows are kept until the widths are known, later ones are printed at once."""
 
     def __init__(self, headings: Sequence[str], right: Collection[str] = ()) -> None:
         self.rows = 0
@@ -28,7 +28,7 @@ class Table:
             self.flush()
 
     def flush(self) -> None:
-        """Print what is not yet printed."""
+        """Print the rows that have not been printed."""
         if self._widths is None:
             self._widths = [max(map(_columns, column)) for column in zip(*self._waiting, strict=True)]
         for row in self._waiting:
@@ -36,7 +36,7 @@ class Table:
             for heading, cell, width in zip(self._headings, row, self._widths, strict=True):
                 blanks = " " * (width - _columns(cell))
                 cells.append(blanks + cell if heading in self._right else cell + blanks)
-            say("  ".join(cells))
+            print_line("  ".join(cells))
         self._waiting = []
 
 

@@ -8,72 +8,87 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ecgcam.cohort.bootstrap import DRAWS, Estimate, bootstrap_means
-from ecgcam.cohort.gather import Group
+from ecgcam.cohort.summary import Comparison, GroupSummary
 from ecgcam.records.waves import SEGMENTS
+from ecgcam.results.intervals import Estimate
 
-ALL = "all"  # in place of a lead: the whole record; in waves, all leads weighed by their positive gains
+ALL = "all"  # in place of a lead: the whole recording; in waves, all leads weighted by their positive gains
 
 Row = dict[str, Any]
 LEADS = ("text", "method", "lead", "n", "gain", "low", "high")
 WAVES = (
     "text", "method", "lead", "segment", "n", "share", "share_low", "share_high", "density", "density_low", "density_high",
 )  # fmt: skip
+CRITERIA = (
+    "text", "method", "criterion", "description", "n", "holds", "holds_low", "holds_high", "n_holding", "density", "density_low",
+    "density_high", "drop", "drop_low", "drop_high", "score", "score_low", "score_high",
+)  # fmt: skip
 COMPARISONS = (
     "text", "method", "against", "quantity", "lead", "segment", "n", "mean", "mean_against", "difference", "low", "high",
 )  # fmt: skip
 
 
-def lead_rows(group: Group, draws: int = DRAWS, seed: int = 0) -> list[Row]:
-    """Return the mean gain of the whole record (score less empty score) and of each lead."""
-    found = bootstrap_means(_gains(group), draws, seed)
-    names = [ALL, *group.leads]
+def lead_rows(summary: GroupSummary) -> list[Row]:
+    """Return the mean gain of the whole recording (score less empty score), then of each lead."""
+    gain, head = summary.gain, _head(summary)
     return [
-        {"text": group.text, "method": group.method, "lead": lead, "n": int(found.n[at])}
-        | _three(found, at, "gain", "")
-        for at, lead in enumerate(names)
+        head | {"lead": lead, "n": int(gain.n[at])} | _three(gain, at, "gain", "")
+        for at, lead in _leads(summary.group.leads)
     ]
 
 
-def wave_rows(group: Group, draws: int = DRAWS, seed: int = 0) -> list[Row]:
-    """Return the mean share and density of each segment, over all leads and in each."""
-    share, density = (bootstrap_means(values, draws, seed) for values in (group.share, group.density))
+def wave_rows(summary: GroupSummary) -> list[Row]:
+    """Return the mean share and density of each segment of the beat, over all leads and in each."""
+    share, density, head = summary.share, summary.density, _head(summary)
     rows = []
-    for at, lead in ((-1, ALL), *enumerate(group.leads)):
+    for at, lead in _leads(summary.group.leads):
         for place, segment in enumerate(SEGMENTS):
             here = at, place
-            row = {
-                "text": group.text,
-                "method": group.method,
-                "lead": lead,
-                "segment": segment,
-                "n": int(share.n[here]),
-            }
+            row = head | {"lead": lead, "segment": segment, "n": int(share.n[here])}
             rows.append(row | _three(share, here, "share", "share_") | _three(density, here, "density", "density_"))
     return rows
 
 
-def comparison_rows(groups: Sequence[Group], draws: int = DRAWS, seed: int = 0) -> Iterator[Row]:
-    """Yield, for each prompt, how every further method differs from the first one, over the recordings that both have.
+def criteria_rows(summary: GroupSummary) -> list[Row]:
+    """Return for each criterion how often it holds, and what the model makes of it where it does."""
+    rows = []
+    for at, (name, description) in enumerate(summary.group.criteria):
+        row = _head(summary) | {"criterion": name, "description": description, "n": int(summary.holds.n[at])}
+        row |= _three(summary.holds, at, "holds", "holds_")
+        row["n_holding"] = int((summary.group.holds[:, at] > 0).sum())
+        for key in ("density", "drop", "score"):
+            row |= _three(getattr(summary, f"criterion_{key}"), at, key, f"{key}_")
+        rows.append(row)
+    return rows
 
-    The difference is taken in each recording, and the bootstrap draws recordings: what they share cancels.
-    """
-    for text in dict.fromkeys(group.text for group in groups):
-        first, *others = (group for group in groups if group.text == text)
-        for other in others:
-            common = [record for record in first.records if record in other.records]
-            if common:
-                yield from _compare(first, other, common, draws, seed)
+
+def comparison_rows(comparisons: Iterable[Comparison]) -> Iterator[Row]:
+    """Yield the mean difference of gain, share and density for each comparison and lead."""
+    for one in comparisons:
+        head = {"text": one.text, "label": one.label, "method": one.method, "against": one.against}
+        for quantity in ("gain", "share", "density"):
+            difference, mean, mean_against = getattr(one, quantity)
+            for at, lead in _leads(one.leads):
+                for place, segment in enumerate(("",) if quantity == "gain" else SEGMENTS):
+                    here = at if quantity == "gain" else (at, place)
+                    row: Row = {"quantity": quantity, "lead": lead, "segment": segment, "n": int(difference.n[here])}
+                    row |= {"mean": _number(mean[here]), "mean_against": _number(mean_against[here])}
+                    yield head | row | _three(difference, here, "difference", "")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Row]) -> str:
-    """Return rows as CSV (RFC 4180, but with plain line feeds): six significant digits, nothing where unknown."""
+    """Return rows as CSV (RFC 4180, but with plain line feeds): six significant digits, empty where unknown.
+
+    Rows with a class have the column ``label`` too.
+    """
+    known = list(rows)
+    if any(row.get("label") is not None for row in known):
+        columns = ("label", *columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    for row in rows:
+    for row in known:
         values = (row[column] for column in columns)
         writer.writerow(
             "" if value is None else f"{value:.6g}" if isinstance(value, float) else value for value in values
@@ -81,30 +96,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Row]) -> str:
     return text.getvalue()
 
 
-def _compare(first: Group, other: Group, common: list[str], draws: int, seed: int) -> Iterator[Row]:
-    mine, theirs = ([group.records.index(record) for record in common] for group in (other, first))
-    head = {"text": first.text, "method": other.method, "against": first.method}
-    both = {
-        "gain": (_gains(other)[mine][:, :, None], _gains(first)[theirs][:, :, None]),
-        "share": (other.share[mine], first.share[theirs]),
-        "density": (other.density[mine], first.density[theirs]),
-    }
-    for quantity, (new, old) in both.items():
-        paired = np.isfinite(new) & np.isfinite(old)
-        new, old = np.where(paired, new, np.nan), np.where(paired, old, np.nan)
-        found = bootstrap_means(new - old, draws, seed)
-        means = [bootstrap_means(values, 0).mean for values in (new, old)]
-        leads = [*enumerate((ALL, *first.leads))] if quantity == "gain" else [(-1, ALL), *enumerate(first.leads)]
-        for at, lead in leads:
-            for place, segment in enumerate(("",) if quantity == "gain" else SEGMENTS):
-                here = at, place
-                row = {"quantity": quantity, "lead": lead, "segment": segment, "n": int(found.n[here])}
-                row |= {"mean": _number(means[0][here]), "mean_against": _number(means[1][here])}
-                yield head | row | _three(found, here, "difference", "")
+def _head(summary: GroupSummary) -> Row:
+    return {"text": summary.group.text, "label": summary.group.label, "method": summary.group.method}
 
 
-def _gains(group: Group) -> npt.NDArray[np.float64]:
-    return np.concatenate([(group.score - group.empty)[:, None], group.gain], axis=1)
+def _leads(leads: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Return row numbers and names; the last row of a `Group`'s arrays is all leads together."""
+    return [(-1, ALL), *enumerate(leads)]
 
 
 def _three(found: Estimate, at: Any, name: str, prefix: str) -> Row:

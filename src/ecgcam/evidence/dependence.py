@@ -1,130 +1,238 @@
-"""A map held against the maps of other weights, other words and other recordings: what should change it, and what should not."""
+"""Does a map depend on the weights, the prompt and the recording? A map compared with other maps. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.evidence import sanity
-from ecgcam.explanation import Explanation
-from ecgcam.models.base import EcgTextModel
-from ecgcam.pipeline import explain_windows
-from ecgcam.prompts import phrases_of, vocabulary_prompts
+from ecgcam.evidence.faithfulness import ShownMap
+from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
 from ecgcam.records import Window
-from ecgcam.settings import Settings
 
-# Prompts of other findings, and phrases of the same one, that a map is held against.
-OTHERS = 3
-# Sentences that mean the finding they name; none of them is one that the bundled model was trained on.
+Cells = npt.NDArray[np.floating]
+# Window, prompts, model and the name of the change to the cells of a map (L, C) before relu, by prompt.
+Explain = Callable[[Window, Sequence[str], Any, str], Mapping[str, Cells]]
+
+# Prompts of each kind that a map is compared with.
+N_RELATIVES = 3
+# Sentences that mean the finding in them. The bundled model was not trained on any of them.
 PARAPHRASES = ("ECG showing {}", "findings consistent with {}", "impression: {}")
-
-Maps = dict[str, Explanation]
-Score = Callable[[str, npt.NDArray[np.float32]], float]
-
-
-def maps_of(window: Window, texts: Sequence[str], model: EcgTextModel, settings: Settings) -> Maps:
-    """Return a window's explanations by prompt."""
-    return {
-        explanation.meta["text"]: explanation
-        for _, explanation in explain_windows([(None, window)], texts, model, settings)
-    }
+# Shares of the layers, from the top, whose weights are random.
+DEPTHS = (0.25, 0.5, 0.75, 1.0)
 
 
-def cells_of(explanation: Explanation) -> npt.NDArray[np.float32]:
-    """Return the cells before relu, or the map itself for methods without cells, (L, C)."""
-    return explanation.map_cells if explanation.map_cells.shape[1] else explanation.map
+@dataclass(eq=False)
+class MapRuns:
+    """A way to make maps that can be run again on other windows, prompts and weights. Each run is made once, for all prompts.
 
-
-def check_dependence(
-    window: Window, found: Maps, model: EcgTextModel, settings: Settings, score: Score, draws: int = 1
-) -> dict[str, dict[str, float]]:
-    """Return the sanity metrics of each prompt's map: what it is held against changed the weights, the words or the recording.
-
-    Rank correlations of cells, pooled over leads, with the maps of: the same network with random weights (all of them; with
-    several draws, the top quarters too); other findings, the negated prompt, other phrases of the finding, sentences around it;
-    the recording with noise, and a cell later. And ``time shuffled``: the score lost when tenths of a second change places.
-
-    Parameters
+    Attributes
     ----------
-    found : dict
-        The maps to judge, by prompt.
+    explain : callable
+        Makes the maps.
+    as_is : dict
+        The cells for the window, prompts and model under test, and for the relatives of the prompts.
+    window : Window
+        The window under test.
+    texts : sequence of str
+        The prompts under test.
+    model : EcgTextModel
+        The model under test.
+    relatives : dict
+        By prompt and kind: the prompts that its map is compared with, see `relatives_of`.
+    randomise : callable
+        Depth and number of a draw to a model with random weights.
     score : callable
-        Prompt and signal (L, T) in mV to the model's score.
-    draws : int
-        Of random weights; the mean of their correlations counts.
+        Prompt and signals (B, L, T) in mV to the model's scores (B,).
+    step : int
+        Samples between two columns of the cells.
+    n_draws : int
+        Models with random weights; correlations are averaged over them.
+    seed : int
+        Of the noise, and of the order in which the window is shuffled.
     """
-    texts, seed = list(found), settings.seed
-    relatives = {text: relatives_of(text, model, seed) for text in texts}
-    asked = list(dict.fromkeys(other for kinds in relatives.values() for others in kinds.values() for other in others))
-    maps = maps_of(window, asked, model, settings) if asked else {}
-    moved = against_recordings(window, found, model, settings)
-    drawn = against_weights(window, found, model, settings, draws)
-    mixed = sanity.shuffled(window.signal, window.valid, window.fs, seed)
-    result = {}
-    for text in texts:
-        cells = cells_of(found[text])
-        values = {name: float(np.mean(several)) for name, several in drawn[text].items()} | moved[text]
-        values["time shuffled"] = found[text].score - score(text, mixed)
-        for kind, others in relatives[text].items():
-            if others:
-                values[kind] = float(np.mean([sanity.agreement(cells, cells_of(maps[other])) for other in others]))
-        result[text] = values
-    return result
+
+    explain: Explain
+    as_is: Mapping[str, Cells]
+    window: Window
+    texts: Sequence[str]
+    model: Any
+    relatives: Mapping[str, Mapping[str, Sequence[str]]]
+    randomise: Callable[[float, int], Any]
+    score: Callable[[str, npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+    step: int = 1
+    n_draws: int = 1
+    seed: int = 0
+    _known: dict[str, Mapping[str, Cells]] = field(default_factory=dict, init=False)
+
+    def cells_of_signal(
+        self, text: str, change: str, signal: Callable[[], npt.NDArray[np.float32]], texts: Sequence[str] | None = None
+    ) -> Cells:
+        """Return the cells for a changed signal (L, T); `texts`: the prompts that share the change, default all."""
+        prompts = self.texts if texts is None else texts
+        return self._run(change, lambda: (replace(self.window, signal=signal()), prompts, self.model))[text]
+
+    def cells_of_random_weights(self, text: str, depth: float, draw: int) -> Cells:
+        """Return the cells for a model whose top layers are random."""
+        change = f"weights {depth} {draw}"
+        return self._run(change, lambda: (self.window, self.texts, self.randomise(depth, draw)))[text]
+
+    def _run(self, change: str, arguments: Callable[[], tuple[Window, Sequence[str], Any]]) -> Mapping[str, Cells]:
+        if change not in self._known:
+            self._known[change] = self.explain(*arguments(), change)
+        return self._known[change]
 
 
-def against_weights(
-    window: Window, found: Maps, model: EcgTextModel, settings: Settings, draws: int
-) -> dict[str, dict[str, list[float]]]:
-    """Return each prompt's agreement with networks whose weights were drawn anew, a value a draw.
+@dataclass(frozen=True, eq=False)
+class Reruns:
+    """The map of one prompt, and the runs that it is compared with; `shown` is the map as pictures show it."""
 
-    ``weights randomised``: all of them. With several draws also ``weights randomised, top 25 %`` and so on: the cascade.
+    text: str
+    runs: MapRuns
+    shown: ShownMap
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The cells of the map under test."""
+        return self.runs.as_is[self.text]
+
+    def agreement_with(self, kind: str) -> float:
+        """Return the mean rank correlation with the cells of relatives of one kind; NaN where there is none."""
+        others = self.runs.relatives[self.text][kind]
+        return mean([agreement(self.cells, self.runs.as_is[other]) for other in others])
+
+
+@dataclass(frozen=True, eq=False)
+class RandomWeights:
+    """A map, and the maps of models whose top layers, a share `depth` of all, have random weights."""
+
+    reruns: Reruns
+    depth: float
+
+
+def weights_randomised(subject: RandomWeights) -> float:
+    """Rank correlation with the cells of models with random weights, mean over draws.
+
+    Adebayo et al.: Sanity checks for saliency maps, NeurIPS 2018, section 3. A good map depends on the weights.
     """
-    depths = sanity.DEPTHS if draws > 1 else sanity.DEPTHS[-1:]
-    values: dict[str, dict[str, list[float]]] = {text: {} for text in found}
-    for depth in depths:
-        name = "weights randomised" + ("" if depth == 1.0 else f", top {depth:.0%}".replace("%", " %"))
-        for draw in range(draws):
-            twin = sanity.randomised(model, depth, settings.seed + draw)
-            maps = maps_of(window, list(found), twin, settings)
-            for text, explanation in found.items():
-                agreed = sanity.agreement(cells_of(explanation), cells_of(maps[text]))
-                values[text].setdefault(name, []).append(agreed)
-    return values
+    reruns, runs = subject.reruns, subject.reruns.runs
+    draws = range(runs.n_draws)
+    others = [runs.cells_of_random_weights(reruns.text, subject.depth, draw) for draw in draws]
+    return mean([agreement(reruns.cells, other) for other in others])
 
 
-def against_recordings(
-    window: Window, found: Maps, model: EcgTextModel, settings: Settings
-) -> dict[str, dict[str, float]]:
-    """Return each prompt's agreement with the maps of the recording with noise, and of it one cell later, moved back."""
-    texts = list(found)
-    step = max(1, round((found[texts[0]].meta["cell_step_ms"] or 1000 / window.fs) * window.fs / 1000))
-    noisy, later = (
-        maps_of(replace(window, signal=signal), texts, model, settings)
-        for signal in (sanity.noisy(window.signal, window.valid, settings.seed), sanity.shifted(window.signal, step))
-    )
-    values = {}
-    for text, explanation in found.items():
-        cells = cells_of(explanation)
-        back = 1 if explanation.map_cells.shape[1] else step
-        values[text] = {
-            "noise": sanity.agreement(cells, cells_of(noisy[text])),
-            "shift": sanity.agreement(cells[:, :-back], cells_of(later[text])[:, back:]),
-        }
-    return values
+def other_prompts(subject: Reruns) -> float:
+    """Rank correlation with the cells of three other findings' prompts."""
+    return subject.agreement_with("other prompts")
 
 
-def relatives_of(text: str, model: EcgTextModel, seed: int, most: int = OTHERS) -> dict[str, list[str]]:
-    """Return prompts that a prompt's map is held against, as far as the model can embed them, at most so many a kind."""
+def negation(subject: Reruns) -> float:
+    """Rank correlation with the cells of 'no' and the prompt."""
+    return subject.agreement_with("negation")
+
+
+def synonyms(subject: Reruns) -> float:
+    """Rank correlation with the cells of three other phrases of the finding."""
+    return subject.agreement_with("synonyms")
+
+
+def paraphrase(subject: Reruns) -> float:
+    """Rank correlation with the cells of three sentences around the prompt, such as "ECG showing ..."."""
+    return subject.agreement_with("paraphrase")
+
+
+def noise_agreement(subject: Reruns) -> float:
+    """Rank correlation with the cells of the window with 20 µV of white noise."""
+    runs = subject.runs
+    window = runs.window
+    other = runs.cells_of_signal(subject.text, "noise", lambda: noisy(window.signal, window.valid, runs.seed))
+    return agreement(subject.cells, other)
+
+
+def shift(subject: Reruns) -> float:
+    """Rank correlation with the cells of the window one cell later, moved back."""
+    runs = subject.runs
+    later = runs.cells_of_signal(subject.text, "shift", lambda: shifted(runs.window.signal, runs.step))
+    return agreement(subject.cells[:, :-1], later[:, 1:])
+
+
+def coherence(subject: Reruns) -> float:
+    """Rank correlation with the cells of the window multiplied by the map.
+
+    Poppi et al.: Revisiting the evaluation of class activation mapping, CVPR workshops 2021, section 3.2 (coherency), by ranks.
+    """
+    text = subject.text
+    other = subject.runs.cells_of_signal(text, f"seen through the map of {text}", subject.shown.seen_through, [text])
+    return agreement(subject.cells, other)
+
+
+def time_shuffled(subject: Reruns) -> float:
+    """Score lost when the tenths of a second of the window are in random order."""
+    runs, window = subject.runs, subject.runs.window
+    mixed = shuffled(window.signal, window.valid, window.fs, runs.seed)
+    whole, other = runs.score(subject.text, np.stack([window.signal, mixed]))
+    return float(whole - other)
+
+
+def agreement(one: Cells, other: Cells) -> float:
+    """Return Spearman's rank correlation of two maps' cells before relu, (L, C) each, pooled over the leads.
+
+    0 where one of them is constant.
+    """
+    from scipy.stats import rankdata
+
+    first, second = rankdata(one.ravel()), rankdata(other.ravel())
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, NaN of nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def relatives_of(text: str, known: Callable[[str], bool], seed: int, count: int = N_RELATIVES) -> dict[str, list[str]]:
+    """Return the prompts that a prompt's map is compared with, at most `count` of a kind.
+
+    `known` returns whether the model can embed a prompt.
+    """
     own = phrases_of(text)
     others = [prompt for prompt in vocabulary_prompts() if prompt not in own and prompt.casefold() != text.casefold()]
-    drawn = np.random.default_rng([seed, 7]).permutation(len(others))
+    order = np.random.default_rng([seed, 7]).permutation(len(others))
     kinds = {
-        "other prompts": [others[i] for i in drawn],
+        "other prompts": [others[i] for i in order],
         "synonyms": [phrase for phrase in own if phrase.casefold() != text.casefold()],
         "negation": [f"no {text}"],
         "paraphrase": [sentence.format(text) for sentence in PARAPHRASES],
     }
-    return {kind: [one for one in known if model.text.has(one)][:most] for kind, known in kinds.items()}
+    return {kind: [one for one in candidates if known(one)][:count] for kind, candidates in kinds.items()}
+
+
+def shuffled(
+    signal: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], fs: float, seed: int, seconds: float = 0.1
+) -> npt.NDArray[np.float32]:
+    """Return the window (L, T) with its tenths of a second in random order, the same in every lead; padding stays in place."""
+    real = np.flatnonzero(valid.any(axis=0))
+    pieces = np.array_split(real, max(1, round(len(real) / (seconds * fs))))
+    order = np.random.default_rng([seed, 5]).permutation(len(pieces))
+    moved = signal.copy()
+    moved[:, real] = signal[:, np.concatenate([pieces[i] for i in order])]
+    return moved
+
+
+def noisy(
+    signal: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_], seed: int, microvolts: float = 20.0
+) -> npt.NDArray[np.float32]:
+    """Return the window (L, T) with white noise at the level of a quiet recorder; padding stays."""
+    noise = np.random.default_rng([seed, 6]).standard_normal(signal.shape) * microvolts / 1000
+    return np.where(valid, signal + noise, signal).astype(np.float32)
+
+
+def shifted(signal: npt.NDArray[np.float32], samples: int) -> npt.NDArray[np.float32]:
+    """Return the window (L, T) some samples later; the end moves to the start."""
+    return np.roll(signal, samples, axis=1)

@@ -18,10 +18,11 @@ REMOVALS = ("line", "mask")
 MODES = ("single", "coherent")
 # Shorter than 40 ms is less than a bundled cell, longer than 120 ms is more than a QRS complex.
 SHORTEST_MS, LONGEST_MS = 40.0, 120.0
+N_SUBSETS, SUBSET_SHARE = 64, 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class TilePerturbation:
     """One window and one prompt, cut into tiles that can be taken out.
 
     Attributes
@@ -66,7 +67,9 @@ class Case:
             if value not in known:
                 raise EcgcamError(f"{what} {value}: no such choice; choose from {', '.join(known)}")
         if self.mode == "coherent" and not {"I", "II"} <= set(self.leads):
-            raise EcgcamError(f"coherent edits need leads I and II; the record has {', '.join(self.leads)}")
+            raise EcgcamError(
+                f"coherent edits: they need leads I and II, and the record has {', '.join(self.leads)}; choose other edits"
+            )
 
     @cached_property
     def members(self) -> list[list[int]]:
@@ -97,6 +100,18 @@ class Case:
         mass: npt.NDArray[np.float64] = grouped[self.tiles[:, 0], self.tiles[:, 1]]
         return mass
 
+    def samples_of_tiles(self) -> npt.NDArray[np.float64]:
+        """Return the number of real samples in each tile, (N,)."""
+        return self.importance(self.valid.astype(np.float64))
+
+    def energy_of_tiles(self) -> npt.NDArray[np.float64]:
+        """Return the sum of squared deviations from the lead's median in each tile, mV^2, (N,)."""
+        median = [
+            np.median(row[real]) if real.any() else 0.0 for row, real in zip(self.signal, self.valid, strict=True)
+        ]
+        # In float64: squares of a spoiled lead's values leave the range of float32.
+        return self.importance((self.signal.astype(np.float64) - np.array(median)[:, None]) ** 2)
+
     def without(self, removed: BoolArray) -> FloatArray:
         """Return the window without some tiles, (B, L, T), for `removed` (B, N)."""
         return np.stack([self._edited(one) for one in removed])
@@ -107,14 +122,25 @@ class Case:
         return np.concatenate(parts)
 
     @cached_property
-    def whole(self) -> float:
+    def score_whole(self) -> float:
         """The score of the window as it is."""
         return float(self.score(self.signal[None])[0])
 
     @cached_property
-    def bare(self) -> float:
+    def score_all_removed(self) -> float:
         """The score with every tile taken out."""
         return float(self.scores_without(np.ones((1, len(self.tiles)), bool))[0])
+
+    @cached_property
+    def random_subsets(self) -> tuple[BoolArray, npt.NDArray[np.float64]]:
+        """Random sets of a fifth of the tiles (64, N), and the score lost without each (64,): the same for every map."""
+        rng = np.random.default_rng([self.seed, 3])
+        count = len(self.tiles)
+        size = max(1, round(SUBSET_SHARE * count))
+        subsets = np.zeros((N_SUBSETS, count), bool)
+        for row in subsets:
+            row[rng.choice(count, size, replace=False)] = True
+        return subsets, self.score_whole - self.scores_without(subsets)
 
     @cached_property
     def _noise(self) -> FloatArray:
@@ -171,7 +197,7 @@ class Case:
 def check_tile(ms: float) -> None:
     """Raise `EcgcamError` unless a tile may be so long."""
     if not SHORTEST_MS <= ms <= LONGEST_MS:
-        raise EcgcamError(f"--tile {ms:g}: a tile lasts {SHORTEST_MS:g} to {LONGEST_MS:g} ms")
+        raise EcgcamError(f"`tile_ms` {ms:g}: a tile must last {SHORTEST_MS:g} to {LONGEST_MS:g} ms")
 
 
 def order_of(importance: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:

@@ -1,8 +1,15 @@
-"""The table of metrics: which way is better, and what a map that knows nothing would get. No torch."""
+"""The table of metrics. A metric is a function and a row; rows, docs/evaluate.md and the tests read this table. No torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from ecgcam.evidence import dependence, faithfulness, localisation
+from ecgcam.evidence.dependence import RandomWeights, Reruns
+from ecgcam.evidence.faithfulness import ShownMap, TileRemoval
+from ecgcam.evidence.localisation import MarkedValues, truth_share
 
 
 @dataclass(frozen=True)
@@ -13,44 +20,52 @@ class Metric:
     ----------
     name : str
         As in the rows of `ecgcam evaluate`.
-    room : str
-        ``faithfulness``, ``localisation`` or ``sanity``.
+    group : str
+        One of `METRIC_GROUPS`.
     direction : str
         ``higher`` or ``lower`` is better.
-    chance : float or None
-        What a map that knows nothing gets; None where the random-map row, or the truth's size, says so.
-    about : str
-        One sentence.
+    chance : float, callable or None
+        The value of a map without information: a number, a function of the subject, or None for the mean of the random map.
+    subject : type
+        What the function takes. Each subject of a map with its own row name (``deletion, mask``, ``time: mass``) is measured.
+    function : callable
+        Subject to value; NaN where it is not defined. Its docstring is its entry in docs/evaluate.md.
+    headline : bool
+        Whether conclusions rest on it, and it is measured without ``--all-metrics``.
     """
 
     name: str
-    room: str
+    group: str
     direction: str
-    chance: float | None
-    about: str
+    chance: float | Callable[[Any], float] | None
+    subject: type
+    function: Callable[[Any], float]
+    headline: bool = False
 
 
 METRICS = (
-    Metric("deletion", "faithfulness", "lower", None, "Area under the score as tiles go, most important first."),
-    Metric("insertion", "faithfulness", "higher", None, "Area under the score as only the most important tiles stay."),
-    Metric("comprehensiveness", "faithfulness", "higher", None, "Score lost without the first 1 to 50 % of the tiles."),
-    Metric("sufficiency", "faithfulness", "lower", None, "Score lost with only the first 1 to 50 % of the tiles."),
-    Metric("faithfulness correlation", "faithfulness", "higher", 0.0, "Mass of random sets of tiles against the score lost."),
-    Metric("infidelity", "faithfulness", "lower", None, "Share of those losses that the map, scaled, does not foretell."),
-    Metric("confidence change", "faithfulness", "higher", None, "Score seen through the map less the score."),
-    Metric("pointing", "localisation", "higher", None, "Whether the map's largest value lies in the truth."),
-    Metric("mass", "localisation", "higher", None, "Share of the map's mass in the truth."),
-    Metric("rank", "localisation", "higher", None, "Share of the largest samples, as many as the truth has, in it."),
-    Metric("top 5 %", "localisation", "higher", None, "Share of the largest 5 % of samples in the truth."),
-    Metric("auc", "localisation", "higher", 0.5, "Area under the ROC curve, samples as cases."),
-    Metric("weights randomised", "sanity", "lower", 0.0, "Rank correlation of the cells with those of random weights."),
-    Metric("other prompts", "sanity", "lower", None, "Rank correlation with the cells of other findings' prompts."),
-    Metric("negation", "sanity", "lower", None, "Rank correlation with the cells of 'no' and the prompt."),
-    Metric("synonyms", "sanity", "higher", None, "Rank correlation with the cells of the finding's other phrases."),
-    Metric("paraphrase", "sanity", "higher", None, "Rank correlation with the cells of sentences around the prompt."),
-    Metric("noise", "sanity", "higher", None, "Rank correlation with the cells of the record with 20 µV of noise."),
-    Metric("shift", "sanity", "higher", None, "Rank correlation with the cells of the record a cell later, moved back."),
-    Metric("time shuffled", "sanity", "higher", 0.0, "Score lost when the record's tenths of a second are shuffled."),
+    Metric("deletion", "faithfulness", "lower", None, TileRemoval, faithfulness.deletion),
+    Metric("insertion", "faithfulness", "higher", None, TileRemoval, faithfulness.insertion),
+    Metric("comprehensiveness", "faithfulness", "higher", None, TileRemoval, faithfulness.comprehensiveness, True),
+    Metric("sufficiency", "faithfulness", "lower", None, TileRemoval, faithfulness.sufficiency),
+    Metric("faithfulness correlation", "faithfulness", "higher", 0.0, TileRemoval, faithfulness.faithfulness_correlation),
+    Metric("infidelity", "faithfulness", "lower", None, TileRemoval, faithfulness.infidelity),
+    Metric("confidence change", "faithfulness", "higher", None, ShownMap, faithfulness.confidence_change),
+    Metric("complexity", "faithfulness", "lower", None, ShownMap, faithfulness.complexity),
+    Metric("pointing", "localisation", "higher", truth_share, MarkedValues, localisation.pointing),
+    Metric("mass", "localisation", "higher", truth_share, MarkedValues, localisation.mass),
+    Metric("rank", "localisation", "higher", truth_share, MarkedValues, localisation.rank),
+    Metric("top 5 %", "localisation", "higher", truth_share, MarkedValues, localisation.top_5),
+    Metric("auc", "localisation", "higher", 0.5, MarkedValues, localisation.auc, True),
+    Metric("weights randomised", "sanity", "lower", 0.0, RandomWeights, dependence.weights_randomised, True),
+    Metric("other prompts", "sanity", "lower", None, Reruns, dependence.other_prompts),
+    Metric("negation", "sanity", "lower", None, Reruns, dependence.negation),
+    Metric("synonyms", "sanity", "higher", None, Reruns, dependence.synonyms),
+    Metric("paraphrase", "sanity", "higher", None, Reruns, dependence.paraphrase),
+    Metric("noise", "sanity", "higher", None, Reruns, dependence.noise_agreement),
+    Metric("shift", "sanity", "higher", None, Reruns, dependence.shift),
+    Metric("coherence", "sanity", "higher", None, Reruns, dependence.coherence),
+    Metric("time shuffled", "sanity", "higher", 0.0, Reruns, dependence.time_shuffled),
 )  # fmt: skip
 
 
@@ -58,3 +73,8 @@ def metric_named(name: str) -> Metric:
     """Return the row of a metric, by its name without its variant (``deletion, coherent``, ``leads: mass``)."""
     plain = name.partition(",")[0].removeprefix("leads: ").removeprefix("time: ")
     return next(metric for metric in METRICS if metric.name == plain)
+
+
+def measure(subject: object) -> dict[str, float]:
+    """Return every metric of one subject, by name."""
+    return {metric.name: metric.function(subject) for metric in METRICS if metric.subject is type(subject)}

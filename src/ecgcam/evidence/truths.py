@@ -1,4 +1,4 @@
-"""Where a finding is known to be: ``NAME-truth.npz`` (`ecgcam simulate`, or a user's own), or WFDB annotations. No torch."""
+"""The known place of a finding: ``NAME-truth.npz`` (`ecgcam simulate`, or a user's own), or WFDB annotations. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ecgcam.records.record import canonical_name
 BoolArray = npt.NDArray[np.bool_]
 _RATES = (0.1, 1e6)  # samples per second that a mask may have
 
-_LONGEST = 86_400  # s, where a header does not say how long its recording is
+_LONGEST = 86_400  # s, if a header does not state the length of its recording
 # s around the mark of a beat that has no onset and offset: about what a wide QRS takes.
 BEAT = (-0.06, 0.10)
 LEADS = "leads"
@@ -45,13 +45,13 @@ class Truth:
 
     def on(self, window: Window) -> BoolArray:
         """Return the mask on a window's leads and samples; false where the truth has no such lead or moment."""
-        return self._laid(self.mask, window)
+        return self._on_window(self.mask, window)
 
-    def judged(self, window: Window) -> BoolArray:
-        """Return which of a window's samples a map can be judged by, on its leads and samples."""
-        return window.valid if self.known is None else self._laid(self.known, window)
+    def known_samples(self, window: Window) -> BoolArray:
+        """Return the samples of a window where the truth is known, on its leads and samples."""
+        return window.valid if self.known is None else self._on_window(self.known, window)
 
-    def _laid(self, mask: BoolArray, window: Window) -> BoolArray:
+    def _on_window(self, mask: BoolArray, window: Window) -> BoolArray:
         at = np.rint(window.time * self.fs).astype(np.int64)
         inside = at < mask.shape[1]
         rows = np.zeros((len(window.leads), len(at)), bool)
@@ -62,7 +62,7 @@ class Truth:
 
 
 def find_truth(recording: Path, folder: Path | None = None) -> Truth | None:
-    """Return the truth of a recording: ``STEM-truth.npz`` in `folder`, or beside it; None if there is none."""
+    """Return the truth of a recording: ``STEM-truth.npz`` in `folder`, or next to it; None if there is none."""
     stem = recording.with_suffix("") if recording.suffix else recording
     path = (folder or stem.parent) / f"{stem.name}-truth.npz"
     return read_truth(path) if path.is_file() else None
@@ -80,10 +80,10 @@ def read_truth(path: Path) -> Truth:
     missing = ["mask", "leads", "fs"] if not isinstance(arrays, dict) else {"mask", "leads", "fs"} - arrays.keys()
     if missing or not isinstance(arrays, dict):
         raise EcgcamError(
-            f"{path}: not a truth (no {', '.join(sorted(missing))}); it holds mask (L, N), leads (L,) and fs"
+            f"{path}: not a truth (no {', '.join(sorted(missing))}); a truth holds mask (L, N), leads (L,) and fs"
         )
     mask, names, fs = arrays["mask"], [str(name) for name in np.atleast_1d(arrays["leads"])], arrays["fs"]
-    # A number that is not a number would count as true.
+    # NaN would count as true.
     if mask.dtype != np.bool_ or mask.ndim != 2:
         raise EcgcamError(
             f"{path}: its mask is {mask.dtype} {mask.shape}; a truth is an array (L, N) of true and false"
@@ -91,7 +91,7 @@ def read_truth(path: Path) -> Truth:
     if len(names) != len(mask):
         raise EcgcamError(f"{path}: {len(names)} leads for {len(mask)} rows of the mask; name each row")
     if fs.size != 1 or fs.dtype.kind not in "iuf" or not _RATES[0] <= fs.item() <= _RATES[1]:
-        raise EcgcamError(f"{path}: its fs is no sampling rate; give samples per second")
+        raise EcgcamError(f"{path}: its fs is not a sampling rate; give samples per second")
     return Truth(mask, tuple(canonical_name(name) or name for name in names), float(fs.item()))
 
 
@@ -102,7 +102,7 @@ class Annotations:
     Attributes
     ----------
     extension : str
-        Of the files beside a recording, such as ``atr``; ``leads``: a file for each lead, named like it, as LUDB has them.
+        Of the files next to a recording, such as ``atr``; ``leads``: a file for each lead, named after it, as in LUDB.
     symbols : tuple of str
         Of the marks (WFDB annot(5)): ``V`` a premature ventricular beat, ``p``, ``N`` and ``t`` LUDB's P, QRS and T.
     """
@@ -112,11 +112,11 @@ class Annotations:
 
     @classmethod
     def parse(cls, flag: str) -> Annotations:
-        """Return what ``EXTENSION:SYMBOLS`` asks for, the symbols separated by commas."""
+        """Return what ``EXTENSION:SYMBOLS`` selects, the symbols separated by commas."""
         extension, _, symbols = flag.partition(":")
         if not extension or not all(symbols.split(",")):
             raise EcgcamError(
-                f"--annotations {flag}: write EXTENSION:SYMBOLS, for example atr:V, or leads:N for LUDB's QRS"
+                f"`annotations` {flag}: write EXTENSION:SYMBOLS, for example atr:V, or leads:N for LUDB's QRS"
             )
         return cls(extension, tuple(symbols.split(",")))
 
@@ -124,7 +124,7 @@ class Annotations:
         """Read the truth of a WFDB recording.
 
         A mark between ``(`` and ``)`` is a wave from the one to the other, any other is `BEAT` around it. A file for all leads
-        speaks of every lead. Of a lead with a file of its own, what lies before its first mark and after its last is not known.
+        holds for every lead. In a file of one lead, the time before its first mark and after its last is not known.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class Annotations:
             for begin, end in stretches:
                 row[begin:end] = True
         if not mask.any():
-            raise EcgcamError(f"{files[0]}: has no mark {' or '.join(self.symbols)}")
+            raise EcgcamError(f"{files[0]}: has no mark {' or '.join(self.symbols)}; choose others with `annotations`")
         if self.extension == LEADS:
             return Truth(mask, CANONICAL_LEADS, fs, known)
         return Truth(np.repeat(mask, len(CANONICAL_LEADS), axis=0), CANONICAL_LEADS, fs)
@@ -154,14 +154,14 @@ def _marks(file: Path, symbols: tuple[str, ...]) -> tuple[list[tuple[int, int]],
     import wfdb
 
     if not file.is_file():
-        raise EcgcamError(f"{file}: no such annotation file; --annotations wants it beside the recording")
+        raise EcgcamError(f"{file}: no such annotation file; `annotations` needs it next to the recording")
     try:
         marks = wfdb.rdann(str(file.with_suffix("")), file.suffix[1:])
         length = wfdb.rdheader(str(file.with_suffix(""))).sig_len
     except (ValueError, LookupError, TypeError, OSError, ArithmeticError, AttributeError) as error:
-        raise EcgcamError(f"{file}: is no WFDB annotation file ({one_line(error)}); see annot(5) of WFDB") from error
+        raise EcgcamError(f"{file}: is not a WFDB annotation file ({one_line(error)}); see annot(5) of WFDB") from error
     if marks.fs is None or not len(marks.sample):
-        raise EcgcamError(f"{file}: has no mark, or its recording's header does not say a rate")
+        raise EcgcamError(f"{file}: has no mark, or its recording's header does not state a rate; check both")
     if marks.sample.min() < 0 or marks.sample.max() > (length or _LONGEST * marks.fs):
         raise EcgcamError(f"{file}: has a mark outside the recording; copy the file again")
     found, kinds, fs = marks.sample.tolist(), marks.symbol, float(marks.fs)

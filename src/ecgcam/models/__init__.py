@@ -1,1 +1,8 @@
 """A checkpoint in, an EcgTextModel out."""
+
+from typing import TYPE_CHECKING
+
+from ecgcam.resources import lazy_submodules
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of the package
+    __getattr__ = lazy_submodules(__name__)

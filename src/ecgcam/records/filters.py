@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from ecgcam.records.record import FloatArray
 
-# Kind -> the keys it takes beside `kind`, all of them numbers.
+# Kind -> the keys it takes next to `kind`. All are numbers.
 KINDS = {
     "notch": ("hz", "quality"),
     "highpass": ("order", "low"),
     "lowpass": ("order", "high"),
     "bandpass": ("order", "low", "high"),
     "median": ("seconds",),
+    "fir": ("seconds", "low", "high"),
 }
 
 
@@ -32,7 +33,8 @@ class Filter:
     ----------
     kind : str
         ``notch`` (at `hz`, of a `quality` of hz / bandwidth), Butterworth ``highpass``, ``lowpass`` and ``bandpass`` (of an
-        `order`, from `low` to `high` Hz), or ``median`` (what a running median over `seconds` gives is taken off).
+        `order`, from `low` to `high` Hz), ``median`` (a running median over `seconds` is subtracted), or ``fir`` (a band-pass
+        of `low` to `high` Hz with a Hamming window of `seconds`, an odd number of taps, as `scipy.signal.firwin` designs it).
     """
 
     kind: str
@@ -43,30 +45,57 @@ class Filter:
     quality: float = 0.0
     seconds: float = 0.0
 
+    @property
+    def in_words(self) -> str:
+        """The filter with its numbers, such as ``0.67 to 40 Hz bandpass``."""
+        return {
+            "notch": f"{self.hz:g} Hz notch",
+            "highpass": f"{self.low:g} Hz highpass",
+            "lowpass": f"{self.high:g} Hz lowpass",
+            "bandpass": f"{self.low:g} to {self.high:g} Hz bandpass",
+            "median": f"less the running median over {self.seconds:g} s",
+            "fir": f"{self.low:g} to {self.high:g} Hz FIR bandpass",
+        }[self.kind]
+
 
 def apply_filters(signal: FloatArray, filters: Sequence[Filter], fs: float) -> FloatArray:
     """Return a signal (leads, T) after filters, one after the other."""
-    from scipy.signal import medfilt, sosfiltfilt  # slow to import, and few models filter
+    from scipy.signal import filtfilt, medfilt, sosfiltfilt  # slow to import, and few models filter
 
     x = signal.astype(np.float64)
     for one in filters:
-        x = x - medfilt(x, (1, _odd(one.seconds * fs))) if one.kind == "median" else sosfiltfilt(_sections(one, fs), x)
+        if one.kind == "median":
+            x = x - medfilt(x, (1, _odd(one.seconds * fs)))
+        elif one.kind == "fir":
+            taps = _taps(one, fs)
+            x = filtfilt(taps, np.ones(1), x, axis=1, padlen=min(3 * len(taps), x.shape[1] - 1))
+        else:
+            x = sosfiltfilt(_sections(one, fs), x)
     return x.astype(np.float32)
 
 
 def filter_gradient(gradient: FloatArray, filters: Sequence[Filter], fs: float) -> FloatArray:
     """Return the gradient with respect to the unfiltered signal (leads, T), from that with respect to the filtered one.
 
-    A filter run forwards and backwards is its own transpose, but for what it makes up beyond the edges. What a running median
-    takes off is held fixed, as the constants of a normalisation are.
+    A filter run forwards and backwards is its own transpose, apart from the extension beyond the edges. The baseline of a
+    running median is held constant, as the constants of a normalisation are.
     """
-    from scipy.signal import sosfiltfilt
+    from scipy.signal import filtfilt, sosfiltfilt
 
     g = gradient.astype(np.float64)
     for one in reversed(filters):
-        if one.kind != "median":
+        if one.kind == "fir":
+            g = filtfilt(_taps(one, fs), np.ones(1), g, axis=1, padtype=None)
+        elif one.kind != "median":
             g = sosfiltfilt(_sections(one, fs), g, padtype=None)
     return g.astype(np.float32)
+
+
+def _taps(one: Filter, fs: float) -> npt.NDArray[np.float64]:
+    from scipy.signal import firwin
+
+    count = int(one.seconds * fs)
+    return np.asarray(firwin(count + 1 - count % 2, (one.low, one.high), pass_zero=False, fs=fs))
 
 
 def _sections(one: Filter, fs: float) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _VERSION_4 = ("f8", "f4", "i4", "i2", "u2", "u1")
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXT = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _CHAR, _FIRST_NUMERIC, _LAST_NUMERIC = 1, 4, 6, 15
+_CELL, _STRUCT, _CHAR, _FIRST_NUMERIC, _LAST_NUMERIC = 1, 2, 4, 6, 15
 _COMPLEX = 0x0800
 # Cells in cells in cells: none of it is a recording.
 _DEEPEST = 4
@@ -39,7 +39,8 @@ class _DamagedError(Exception):
 def read_matlab(path: Path) -> Arrays:
     """Return a file's arrays by name: numbers as they are stored, text and cells of text as arrays of strings.
 
-    What is neither (structures, sparse matrices, functions) stands as an empty object array without axes.
+    The fields of a structure are named ``name.field``. Other contents (sparse matrices, functions, arrays of
+    structures) stands as an empty object array without axes.
 
     Raises
     ------
@@ -48,8 +49,12 @@ def read_matlab(path: Path) -> Arrays:
     """
     try:
         return _arrays(path.read_bytes())
+    except EcgcamError:
+        raise
     except (_DamagedError, zlib.error, ValueError) as error:
-        raise EcgcamError(f"{path}: not a readable MATLAB file before version 7.3 ({one_line(error)})") from error
+        raise EcgcamError(
+            f"{path}: not a readable MATLAB file before version 7.3 ({one_line(error)}); copy or save it again"
+        ) from error
 
 
 def _arrays(content: bytes) -> Arrays:
@@ -176,7 +181,32 @@ def _matrix(content: memoryview, order: str, depth: int = 0) -> Arrays:
         cells = [held for _, element in parts for held in _matrix(element, order, depth + 1).values()]
         if len(cells) == count and cells and all(cell.dtype.kind == "U" and cell.size <= 1 for cell in cells):
             return {named: np.array([str(cell[0]) if cell.size else "" for cell in cells])}
+    if of == _STRUCT and depth < _DEEPEST and count == 1:
+        return _fields(named, parts, part, order, depth)
     return {named: np.empty((), object)}
+
+
+def _fields(
+    named: str,
+    parts: Iterator[tuple[int, memoryview]],
+    part: Callable[[str], tuple[int, memoryview]],
+    order: str,
+    depth: int,
+) -> Arrays:
+    """Return the fields of a structure, each by the structure's name and its own."""
+    _, width = part("the width of its fields' names")
+    _, names = part("its fields' names")
+    if len(width) != 4:
+        raise _DamagedError("a structure without the width of its names")
+    (size,) = struct.unpack(f"{order}i", width)
+    if size < 1 or len(names) % size:
+        raise _DamagedError("a structure whose names do not fit their width")
+    keys = [bytes(names[at : at + size]).split(b"\0")[0].decode("latin-1") for at in range(0, len(names), size)]
+    arrays: Arrays = {}
+    for key, (kind, element) in zip(keys, parts, strict=False):
+        for inner, array in (_matrix(element, order, depth + 1) if kind == _MATRIX and len(element) else {}).items():
+            arrays[f"{named}.{key}" + inner] = array
+    return arrays
 
 
 def _words(characters: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:

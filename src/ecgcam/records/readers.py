@@ -1,529 +1,336 @@
-"""Readers: one function each, chosen by suffix. Every one ends in `Record.from_channels`."""
+"""The table of readers, and reading by it: whole recordings, parts of long ones, and files that hold many.
+
+A reader is one row of `READERS`. Everything that depends on the format is a function of its row.
+"""
 
 from __future__ import annotations
 
-import re
-import struct
-import warnings
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
-from ecgcam.files import is_special, load_arrays, one_line
-from ecgcam.records.channels import DAMAGED, Channel, Length, names_for, rate_for, record_from
-from ecgcam.records.dicom import read_dicom
-from ecgcam.records.doubts import doubts_about
-from ecgcam.records.edf import edf_length, read_edf
-from ecgcam.records.matlab import read_matlab
-from ecgcam.records.record import Record, canonical_name, possible_rate
-from ecgcam.records.xml_files import read_xml
+from ecgcam.files import is_special, one_line
+from ecgcam.records import arrays, csv_files, dicom, edf, hdf5, ishne, mfer, scp, wfdb_files
+from ecgcam.records.aecg import read_aecg
+from ecgcam.records.channels import Length, ReadOptions, check_unit
+from ecgcam.records.muse import read_muse
+from ecgcam.records.quality import quality_checks
+from ecgcam.records.record import Record, possible_rate
+from ecgcam.records.sierra import read_sierra
+from ecgcam.records.wfdb_files import wfdb_length
+from ecgcam.records.wfdb_header import header_of
+from ecgcam.records.xml_files import has_root, may_be_recording, read_xml
 
-_SIGNAL_KEYS = ("signal", "ecg", "val", "data", "x", "p_signal", "signals")
-_RATE_KEYS = ("fs", "sampling_rate", "frequency", "sfreq")
-_NAME_KEYS = ("leads", "lead_names", "sig_name")
-# Bits a sample takes in a data file, where a format has a fixed number of them.
-_BITS = {"8": 8, "80": 8, "212": 12, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32}
-# Of which each sample is its difference to the one before: only from the beginning can it be read.
-_DIFFERENCES = "8"
-# As many values are read whatever the files' size; beyond, so many for each byte (compressed formats, gaps between segments).
-_ALWAYS_READ, _VALUES_PER_BYTE = 1 << 24, 4
-# More than any heart, drift or spike in millivolts; raw integers and microvolts are far beyond it.
-_LARGEST_MV = 100.0
-# Suffixes of files, beside WFDB, of which a stretch can be read.
-_IN_PARTS = {".edf", ".bdf"}
-# What wfdb and scipy let through when a file is damaged.
-_DAMAGED = (*DAMAGED, struct.error, zlib.error)
+__all__ = [
+    "READERS", "SUFFIXES", "Reader", "check_rate", "format_of", "is_there", "partial_length", "read_record", "read_stretch",
+    "record_name", "recordings_in", "sniff", "wfdb_length",
+]  # fmt: skip
+
+# So much of a file is read to recognise it.
+_BEGINNING = 4096
 
 
-def read_record(path: str | Path, fs: float | None = None, lead_names: Sequence[str] | None = None) -> Record:
+@dataclass(frozen=True)
+class Reader:
+    """How a format is read.
+
+    Attributes
+    ----------
+    name : str
+        The format.
+    suffixes : tuple of str
+        Lower-case suffixes by which its files go.
+    sniff : callable
+        Takes a path and the beginning of the file; returns whether the file is of this format.
+    whole : callable
+        Takes a path and `ReadOptions`; reads the recording.
+    length : callable, optional
+        Takes the same; returns the `Length` of a recording that `stretch` can read, else None.
+    stretch : callable, optional
+        Takes the same, begin and end (s); reads that part, whose samples are those of the whole.
+    members : callable, optional
+        Takes a path; returns how many recordings the file holds, None where it is a recording itself.
+    member : callable, optional
+        Takes a path and a reference (a number from 0 or ``id=ID``); returns the recording's number.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[Path, bytes], bool]
+    whole: Callable[[Path, ReadOptions], Record]
+    length: Callable[[Path, ReadOptions], Length | None] | None = None
+    stretch: Callable[[Path, ReadOptions, float, float], Record] | None = None
+    members: Callable[[Path], int | None] | None = None
+    member: Callable[[Path, str], int] | None = None
+
+
+def _xml(name: str, root: str, read: Callable[..., Record]) -> Reader:
+    return Reader(name, (".xml",), partial(has_root, root=root), partial(read_xml, root=root, read=read))
+
+
+WFDB = Reader(
+    "WFDB", (".hea", ".dat"), wfdb_files.is_wfdb, wfdb_files.read_wfdb, wfdb_files.wfdb_partial_length,
+    wfdb_files.read_wfdb_stretch,
+)  # fmt: skip
+
+# A file that several rows recognise is read by the first.
+READERS: tuple[Reader, ...] = (
+    WFDB,
+    Reader(
+        "NumPy", (".npy", ".npz"), arrays.is_numpy, arrays.read_numpy,
+        members=arrays.numpy_members, member=arrays.numpy_member,
+    ),
+    Reader("MATLAB", (".mat",), arrays.is_matlab, arrays.read_mat),
+    Reader(
+        "HDF5", (".h5", ".hdf5"), hdf5.is_hdf5, hdf5.read_hdf5, members=hdf5.hdf5_members, member=hdf5.hdf5_member
+    ),
+    Reader("EDF", (".edf", ".bdf"), edf.is_edf, edf.read_edf, edf.edf_length, edf.read_edf_stretch),
+    _xml("HL7 aECG", "AnnotatedECG", read_aecg),
+    _xml("Philips Sierra XML", "restingecgdata", read_sierra),
+    _xml("GE MUSE XML", "RestingECG", read_muse),
+    Reader("DICOM", (".dcm",), dicom.is_dicom, dicom.read_dicom),
+    Reader("SCP-ECG", (".scp",), scp.is_scp, scp.read_scp),
+    Reader("ISHNE", (".ecg",), ishne.is_ishne, ishne.read_ishne, ishne.ishne_length, ishne.read_ishne_stretch),
+    Reader("MFER", (".mwf",), mfer.is_mfer, mfer.read_mfer),
+    Reader("CSV", (".csv", ".tsv"), csv_files.is_csv, csv_files.read_csv),
+)  # fmt: skip
+
+SUFFIXES = frozenset(suffix for reader in READERS for suffix in reader.suffixes)
+
+
+# Reading
+
+
+def read_record(
+    path: str | Path,
+    fs: float | None = None,
+    lead_names: Sequence[str] | None = None,
+    unit: str | None = None,
+) -> Record:
     """Read a recording into millivolts, with canonical lead names.
 
     Parameters
     ----------
     path : path
-        WFDB (``rec.dat``, ``rec.hea`` or the stem), ``.npy``, ``.npz``, ``.mat``, EDF or BDF, XML (HL7 aECG, Philips
-        Sierra) or DICOM.
+        A file of any format in `docs/formats.md`; WFDB as ``rec.dat``, ``rec.hea`` or the stem. A recording of a file with
+        many is ``FILE#INDEX``, its number from 0, or ``FILE#id=ID``.
     fs : float, optional
-        Sampling rate (Hz), for files that carry none.
+        Sampling rate (Hz), for files that state none.
     lead_names : sequence of str, optional
-        Channel names in file order, for files that carry none. Arrays are taken to be in mV.
+        Names of all channels in file order, for files that state none or wrong ones.
+    unit : str, optional
+        ``"mV"``, ``"uV"`` or ``"V"``, for files that state none.
 
     Raises
     ------
     EcgcamError
-        If the file is missing, unreadable, empty, or does not say which lead is which.
+        If the file is missing, unreadable or empty, or does not name its leads.
+    """
+    options = _options(fs, lead_names, unit)
+    file, options = _with_member(Path(path), options)
+    record = _guarded(file, lambda: _reader_of(file).whole(file, options))
+    return replace(record, notes=(*record.notes, *quality_checks(record)))
+
+
+def partial_length(path: str | Path, lead_names: Sequence[str] | None = None) -> Length | None:
+    """Return how long a recording is that `read_stretch` can read in parts; else None."""
+    options = _options(None, lead_names, None)
+    try:
+        reader = _reader_of(Path(path))
+    except (OSError, EcgcamError):  # the caller who reads it gets the reason
+        return None
+    return reader.length(Path(path), options) if reader.length is not None else None
+
+
+def read_stretch(
+    path: str | Path,
+    begin: float,
+    end: float,
+    fs: float | None = None,
+    lead_names: Sequence[str] | None = None,
+    unit: str | None = None,
+) -> Record:
+    """Read `begin` to `end` (s) of a recording for which `partial_length` gives a length; only its samples are read.
+
+    Its samples are those of the whole recording. For windows of a part, see `windows.part_for_windows`.
     """
     path = Path(path)
-    check_rate(fs)
+    options = _options(fs, lead_names, unit)
     try:
-        if path.is_dir():
-            raise EcgcamError(f"{path}: is a folder, not a recording; name a file in it")
-        reader = _reader(path)
+        reader = _reader_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if reader.length is None or reader.stretch is None or reader.length(path, options) is None:
+        raise EcgcamError(f"{path}: not a recording that can be read in parts; read it whole")
+    read = reader.stretch
+    record = _guarded(path, lambda: read(path, options, begin, end))
+    return replace(record, notes=(*record.notes, *quality_checks(record)))
+
+
+def _options(fs: float | None, lead_names: Sequence[str] | None, unit: str | None) -> ReadOptions:
+    check_rate(fs)
+    check_unit(unit)
+    return ReadOptions(fs, None if lead_names is None else tuple(lead_names), unit)
+
+
+def _guarded(path: Path, read: Callable[[], Record]) -> Record:
+    try:
         with np.errstate(all="ignore"):  # absurd gains and values end as infinity or NaN, which are missing
-            record = reader(path, fs, None if lead_names is None else tuple(lead_names))
+            return read()
     except OSError as error:  # a folder that may not be entered, a name that is too long
-        raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
-    return replace(record, notes=(*record.notes, *doubts_about(record)))
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> EcgcamError:
+    return EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions")
 
 
 def check_rate(fs: float | None) -> None:
     """Raise `EcgcamError` if `fs`, where given, cannot be the sampling rate of an ECG."""
     if fs is not None and not possible_rate(fs):
-        raise EcgcamError(f"--fs {fs:g}: not possible for an ECG; give the recording's sampling rate in Hz")
+        raise EcgcamError(f"`fs` {fs:g}: not possible for an ECG; give the recording's sampling rate in Hz")
 
 
-def record_name(path: Path) -> str:
-    """Return the name of the record in `path`: the file name without a suffix that a reader knows."""
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+# Recognising
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is anything to read: the file, or the header of a WFDB recording that is named by its stem."""
-    return path.exists() or _header_of(path).exists()
+def sniff(path: str | Path) -> Reader | None:
+    """Return the reader of a file by its content; None if no reader recognises it.
 
-
-def _reader(path: Path) -> Callable[[Path, float | None, tuple[str, ...] | None], Record]:
-    suffix = path.suffix.lower()
-    header = _header_of(path)
-    for file in (path, header):
-        _refuse_special(file)
-    if suffix in _FILES and not (suffix == ".mat" and header.is_file()):
+    Of WFDB, the header is recognised, and each file with a header of its name.
+    """
+    path = Path(path)
+    try:
+        if is_special(path):
+            return None
+        has_header = header_of(path).is_file()
+        if has_header and (not path.is_file() or path.suffix.lower() in {*WFDB.suffixes, ".mat"}):
+            return WFDB
         if not path.is_file():
-            raise EcgcamError(f"{path}: no such recording; check the path")
-        return _FILES[suffix]
-    if header.is_file():
-        if "::" in str(
-            header.absolute()
-        ):  # wfdb opens through fsspec, to which that is two paths, the first one another file
-            raise EcgcamError(f"{path}: a path with '::' cannot be given to wfdb; rename the folder or the file")
-        return _read_wfdb
-    if path.is_file() and suffix in {".dat", ".hea"}:
-        raise EcgcamError(f"{path}: its WFDB header {header.name} is missing; put the two files side by side")
-    if path.is_file():
-        raise EcgcamError(
-            f"{path}: cannot tell what this is; WFDB (.dat, .hea, stem) and {', '.join(sorted(_FILES))} are read"
-        )
-    raise EcgcamError(f"{path}: no such recording; check the path")
-
-
-def _refuse_special(path: Path) -> None:
-    if is_special(path):
-        raise EcgcamError(f"{path}: is a pipe or a device, which may never end; copy the recording to a file first")
-
-
-def _header_of(path: Path) -> Path:
-    known = path.suffix.lower() in {".dat", ".hea", ".mat"}
-    return path.with_suffix(".hea") if known else path.with_name(path.name + ".hea")
-
-
-def wfdb_length(path: str | Path) -> Length | None:
-    """Return how long a WFDB recording is by its header and its data's size, without reading it.
-
-    A recording that is still growing may have a header that is ahead of its data, or that says no length. None if it is no
-    WFDB recording, damaged, or not one of a single segment in a format whose samples have a fixed size.
-    """
-    path = Path(path)
-    header = _header_of(path)
-    try:
-        if not header.is_file() or header.stat().st_size == 0 or _reader(path) is not _read_wfdb:
             return None
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The inplace keyword in DataFrame.set_index")
-            import wfdb
-
-        head = wfdb.rdheader(str(header.with_suffix("")))
-        if hasattr(head, "seg_name") or not head.n_sig or len(head.file_name or ()) != head.n_sig:
-            return None
-        there = [_samples_in(header.parent / name, head) for name in dict.fromkeys(head.file_name)]
-    except (*_DAMAGED, EcgcamError):  # whoever reads it is told why
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except (OSError, ValueError):
         return None
-    if not possible_rate(float(head.fs)) or any(samples is None for samples in there):
-        return None
-    samples = min(samples for samples in there if samples is not None)
-    stated = samples if head.sig_len is None else int(head.sig_len)
-    return Length(float(head.fs), min(stated, samples), stated <= samples)
+    rows = [reader for reader in READERS if reader is not WFDB and reader.sniff(path, beginning)]
+    by_suffix = [reader for reader in rows if path.suffix.lower() in reader.suffixes]
+    if by_suffix or rows:
+        return (by_suffix or rows)[0]
+    return WFDB if has_header and path.suffix.lower() not in SUFFIXES else None
 
 
-def _segments_length(path: Path) -> Length | None:
-    """Return how long a WFDB recording of several segments is, by its header; None if it is none, or damaged."""
-    header = _header_of(path)
-    try:
-        if not header.is_file() or _reader(path) is not _read_wfdb:
-            return None
-        status = header.stat()
-        return _length_of_segments(header, status.st_mtime_ns, status.st_size)
-    except (*_DAMAGED, EcgcamError):  # whoever reads it is told why
-        return None
-
-
-@lru_cache(maxsize=8)
-def _length_of_segments(header: Path, _changed: int, _size: int) -> Length | None:
-    """Look through all headers of a recording once: there may be thousands, and each stretch asks."""
-    import wfdb
-
-    head = wfdb.rdheader(str(header.with_suffix("")))
-    if not hasattr(head, "seg_name") or not head.sig_len or not possible_rate(float(head.fs)):
-        return None
-    _check_header(header, head)
-    if head.layout == "fixed" and "~" in head.seg_name:
-        return None  # gaps belong to a variable layout; wfdb tells
-    # What is missing is known before the first stretch, not when its turn comes.
-    for name in {*head.seg_name} - {"~"}:
-        segment = header.parent / f"{name}.hea"
-        own = wfdb.rdheader(str(segment.with_suffix("")))
-        if own.sig_len:  # the layout has none
-            _check_header(segment, own)
-        if _DIFFERENCES in (getattr(own, "fmt", None) or ()):
-            return None
-    return Length(float(head.fs), int(head.sig_len), complete=True)
-
-
-def _samples_in(data: Path, head: Any) -> int | None:
-    """Return how many samples of each of its signals a data file holds; None where its format does not say."""
-    rows = [i for i, other in enumerate(head.file_name) if other == data.name]
-    bits = {_BITS.get(head.fmt[i]) for i in rows}
-    width = bits.pop()
-    if bits or not width or head.fmt[rows[0]] == _DIFFERENCES:
-        return None
-    per_frame = sum(head.samps_per_frame[i] or 1 for i in rows)
-    size = data.stat().st_size - (head.byte_offset[rows[0]] or 0)
-    return int(max(0, size) * 8 // (width * per_frame))
-
-
-def partial_length(path: str | Path, lead_names: Sequence[str] | None = None) -> Length | None:
-    """Return how long a recording is that `read_stretch` can read in parts; else None.
-
-    It can WFDB as by `wfdb_length`, of several segments those that a stretch needs; EDF and BDF.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _IN_PARTS:
-        return wfdb_length(path) or _segments_length(path)
-    return edf_length(path, None if lead_names is None else tuple(lead_names)) if path.is_file() else None
-
-
-def read_stretch(
-    path: str | Path, begin: float, end: float, fs: float | None = None, lead_names: Sequence[str] | None = None
-) -> Record:
-    """Read `begin` to `end` (s) of a recording for which `partial_length` gives a length; only its samples are read.
+def format_of(path: str | Path) -> str:
+    """Return the name of a recording's format; `path` as `read_record` takes it.
 
     Raises
     ------
     EcgcamError
-        As `read_record` does.
+        If there is no such file, or nothing recognises it.
     """
-    path = Path(path)
-    names = None if lead_names is None else tuple(lead_names)
-    length = partial_length(path, names)
-    if length is None:
-        raise EcgcamError(f"{path}: not a recording that can be read in parts")
-    try:
-        with np.errstate(all="ignore"):
-            if path.suffix.lower() in _IN_PARTS:
-                record = read_edf(path, fs, names, (begin, end))
-            else:
-                first, last = max(0, int(begin * length.fs)), min(length.samples, int(np.ceil(end * length.fs)))
-                record = _read_wfdb(path, fs, names, (first, max(last, first), length.samples))
-    except OSError as error:
-        raise EcgcamError(f"{path}: cannot be read ({one_line(error)}); check the path and its permissions") from error
-    return replace(record, notes=(*record.notes, *doubts_about(record)))
+    return _reader_of(split_member(Path(path))[0]).name
 
 
-def _read_wfdb(
-    path: Path, fs: float | None, lead_names: tuple[str, ...] | None, stretch: tuple[int, int, int] | None = None
-) -> Record:
-    """Read a WFDB recording, or of a `stretch` (first sample, the one behind its last, samples in all) its samples alone."""
-    header = _header_of(path)
-    with warnings.catch_warnings():
-        # wfdb 4.3 builds its annotation tables with a keyword that pandas 3 deprecates.
-        warnings.filterwarnings("ignore", message="The inplace keyword in DataFrame.set_index")
-        import wfdb
-    stem = str(header.with_suffix(""))
-    if header.stat().st_size == 0:
-        raise EcgcamError(f"{header}: is an empty file; copy the header again")
-    try:
-        head = wfdb.rdheader(stem)
-    except _DAMAGED as error:
-        raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
-    if stretch is None:
-        _check_header(header, head)
-    segments = hasattr(head, "seg_name")
-    # wfdb's own integers of format 61 have the other order of bytes, which it stumbles over; its millivolts have not.
-    swapped = not segments and "61" in head.fmt
-    late = [0] * (head.n_sig or 0) if segments or not head.skew else [int(skew or 0) for skew in head.skew]
-    try:
-        # wfdb reads a part only where the header says how long the whole is.
-        partly = stretch is not None and head.sig_len is not None
-        begin, end = (stretch[0], stretch[1]) if stretch is not None else (0, None)
-        part = {"sampfrom": begin, "sampto": min(stretch[1] + max(late), head.sig_len)} if stretch and partly else {}
-        record = wfdb.rdrecord(
-            stem, physical=segments or swapped, smooth_frames=segments, ignore_skew=not segments, **part
-        )
-        checksums = [] if segments or swapped or stretch is not None else record.calc_checksum(expanded=True)
-        signals = record.p_signal.T if segments else record.e_p_signal if swapped else record.dac(expanded=True)
-        per_frame = [1] * len(signals) if segments else [int(count or 1) for count in record.samps_per_frame]
-        if any(late):
-            signals = [_earlier(row, skew * k) for row, skew, k in zip(signals, late, per_frame, strict=True)]
-        if end is not None:
-            first = 0 if partly else begin
-            signals = [row[first * k : (first + end - begin) * k] for row, k in zip(signals, per_frame, strict=True)]
-        lines = [] if segments else _signal_lines(header)
-        stated, units = _as_written(lines, record.sig_name, record.units)
-        channels = [
-            # A channel that is missing all along has no unit.
-            Channel(name or "", unit or ("mV" if np.isnan(row).all() else unit), float(record.fs) * k, row)
-            for name, unit, k, row in zip(stated, units, per_frame, signals, strict=True)
-        ]
-    except _DAMAGED as error:
-        raise EcgcamError(
-            f"{header}: its signals cannot be read ({one_line(error)}); the data file may be damaged"
-        ) from error
-    result = record_from(path, header.stem, channels, fs, lead_names, state_units=False, part=stretch is not None)
-    names = names_for(path, [channel.name for channel in channels], lead_names)
-    notes = []
-    gains = [] if segments else _stated_gains(lines)
-    if assumed := [name for name, gain in zip(names, gains, strict=False) if not gain and canonical_name(name)]:
-        notes.append(f"no gain in the header, WFDB's 200 per mV assumed: {', '.join(assumed)}")
-    if wrong := [] if segments else _against_checksums(head, checksums, names):
-        notes.append(f"checksums of the header do not fit the samples: {', '.join(wrong)}; the file may be damaged")
-    if stretch is not None:
-        times = round(result.fs / float(record.fs)) if possible_rate(float(record.fs)) else 1
-        result = replace(result, first=stretch[0] * times, length=stretch[2] * times)
-    return replace(result, notes=(*result.notes, *notes))
+def is_reported(path: Path) -> bool:
+    """Whether a file that no reader recognises is reported rather than skipped: it has a recording's suffix.
 
-
-def _earlier(row: npt.NDArray[np.float64], late: int) -> npt.NDArray[np.float64]:
-    """Return a signal that lies `late` samples too far back in its file; what it would need from behind the end is missing.
-
-    wfdb refuses skews that differ among the signals of a file, and takes zeros for what is missing of several samples a frame.
+    XML of other kinds and tables of other things are skipped.
     """
-    return np.concatenate([row[late:], np.full(min(late, len(row)), np.nan)])
+    suffix = path.suffix.lower()
+    if suffix in {".csv", ".tsv", ".ecg"}:
+        return False
+    return may_be_recording(path) if suffix == ".xml" else suffix in SUFFIXES
 
 
-def _against_checksums(head: Any, sums: Sequence[int], names: Sequence[str]) -> list[str]:
-    """Return the leads whose samples do not add up to what their header says, modulo 2**16; a stated 0 says nothing."""
-    return [
-        name
-        for name, stated, found in zip(names, head.checksum or (), sums, strict=False)
-        if stated and canonical_name(name) and int(stated) % 65536 != int(found) % 65536
-    ]
+def _reader_of(path: Path) -> Reader:
+    """Return the reader of a file by its content; by its suffix where no reader recognises it, so that the reader reports why.
 
-
-def _signal_lines(header: Path) -> list[str]:
-    """The lines of signals (or segments) of a header, by what wfdb takes for lines and comments, in all their letters."""
-    content = header.read_bytes()
+    Raises
+    ------
+    EcgcamError
+        If there is no such file, or no reader is found.
+    """
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    lines = [line.strip() for line in re.split(r"[\n\r\x0b\x0c\x1c-\x1e]", text)]
-    seen = [(line, line.encode("ascii", "ignore").strip()) for line in lines]
-    return [line for line, plain in seen if plain and not plain.startswith(b"#")][1:]
-
-
-def _stated_gains(lines: Sequence[str]) -> list[str]:
-    """The gain of every signal line as it is written; empty where it is absent or 0, which WFDB both reads as 200."""
-    fields = [line.split() for line in lines]
-    numbers = [re.match(r"[-+\d.eE]*", line[2] if len(line) > 2 else "") for line in fields]
-    return [match[0] if match and match[0].strip("+-0.eE") else "" for match in numbers]
-
-
-def _as_written(lines: Sequence[str], names: Sequence[str], units: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return names and units of the signals where wfdb left out what is not ASCII: µV would be V, and a million times as tall."""
-    names, units = list(names), list(units)
-    for row, fields in enumerate(line.split(None, 8) for line in lines if len(lines) == len(names)):
-        if len(fields) > 2 and not fields[2].isascii():
-            units[row] = fields[2].partition("/")[2]
-        if len(fields) > 8 and not fields[8].isascii():
-            names[row] = fields[8]
-    return names, units
-
-
-def _refuse_beyond_ascii(header: Path, segments: bool) -> None:
-    """Refuse files' names that wfdb would read without some letters, which may be another file's; of segments, units too."""
-    for line in _signal_lines(header):
-        if not line.split()[0].isascii():
-            raise EcgcamError(
-                f"{header}: names {line.split()[0]}; files of WFDB have names in ASCII: rename it, here too"
-            )
-        if segments and not line.isascii():
-            raise EcgcamError(
-                f"{header}: signals of a segment are described in other letters than ASCII; write uV for µV"
-            )
-
-
-def _check_header(header: Path, head: Any) -> None:
-    """Refuse what wfdb would stumble over, missing and short data files first, so that the message can name the file."""
-    if head.sig_len == 0:
-        raise EcgcamError(f"{header}: the recording is empty, 0 samples; there is nothing to explain")
-    _refuse_beyond_ascii(header, segments=False)
-    if hasattr(head, "seg_name"):
-        # A multi-segment header; its segments have headers of their own. Gaps among them take memory, too.
-        if head.n_seg != len(head.seg_name):
-            raise EcgcamError(
-                f"{header}: promises {head.n_seg} segments and lists {len(head.seg_name)}; copy the header again"
-            )
-        parts = {header.parent / f"{name}.{suffix}" for name in head.seg_name for suffix in ("dat", "mat")}
-        _check_claim(header, head, sum(part.stat().st_size for part in parts if part.is_file()))
-        for name in dict.fromkeys(head.seg_name):
-            _check_segment(header.parent / f"{name}.hea")
-        return
-    if not head.n_sig or not head.file_name:
-        raise EcgcamError(f"{header}: the header describes no signal; there is nothing to explain")
-    if len(head.file_name) != head.n_sig:
-        raise EcgcamError(
-            f"{header}: promises {head.n_sig} signals and describes {len(head.file_name)}; copy the header again"
-        )
-    for name in dict.fromkeys(head.file_name):
-        data = header.parent / name
-        _refuse_special(data)
-        if not data.is_file():
-            raise EcgcamError(f"{header}: its data file {name} is missing; put it beside the header")
-        size = data.stat().st_size
-        if size == 0:
-            raise EcgcamError(f"{data}: the recording is empty, 0 bytes; there is nothing to explain")
-        rows = [i for i, other in enumerate(head.file_name) if other == name]
-        bits = {_BITS.get(head.fmt[i]) for i in rows}
-        if len(bits) == 1 and (width := bits.pop()) and head.sig_len:
-            per_frame = sum(head.samps_per_frame[i] or 1 for i in rows)
-            need = (head.byte_offset[rows[0]] or 0) + -(-head.sig_len * per_frame * width // 8)
-            if size < need:
+        header = header_of(path)
+        if path.is_dir() and not header.is_file():
+            raise EcgcamError(f"{path}: is a folder, not a recording; name a file in it")
+        for file in (path, header):
+            if is_special(file):
                 raise EcgcamError(
-                    f"{data}: truncated, {size} bytes where its header promises {need}; copy the file again"
+                    f"{file}: is a pipe or a device, which may never end; copy the recording to a file first"
                 )
-        _check_claim(header, head, size)
+        found = sniff(path)
+        if found is not None:
+            return found
+        suffix = path.suffix.lower()
+        if not path.is_file():
+            raise EcgcamError(f"{path}: no such recording; check the path")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if suffix in WFDB.suffixes:
+        raise EcgcamError(f"{path}: its WFDB header {header.name} is missing; put the two files into one folder")
+    rows = [reader for reader in READERS if suffix in reader.suffixes]
+    if not rows:
+        formats = ", ".join(reader.name for reader in READERS)
+        with path.open("rb") as content:
+            packed = content.read(2) == b"\x1f\x8b"
+        if packed:
+            raise EcgcamError(f"{path}: is packed by gzip, which is not read; unpack it first")
+        raise EcgcamError(f"{path}: not recognised as a recording; {formats} are read")
+    return rows[0]
 
 
-def _check_segment(header: Path) -> None:
-    """Refuse a segment whose own header promises far more than its files hold; gaps and layouts have no samples."""
-    import wfdb
+# Names, and files with many recordings
 
-    if not header.is_file():
-        return
+
+def _with_member(path: Path, options: ReadOptions) -> tuple[Path, ReadOptions]:
+    """Split ``FILE#INDEX``; a file whose name contains # is a file."""
+    file, member = split_member(path)
+    return file, replace(options, member=member)
+
+
+def split_member(path: Path) -> tuple[Path, str | None]:
+    """Return the file and the member of ``FILE#INDEX`` or ``FILE#id=ID``, None where the path names a whole file."""
+    name, mark, member = path.name.rpartition("#")
     try:
-        head = wfdb.rdheader(str(header.with_suffix("")))
-    except _DAMAGED as error:
-        raise EcgcamError(f"{header}: not a readable WFDB header ({one_line(error)}); copy the file again") from error
-    _refuse_beyond_ascii(header, segments=True)
-    names = getattr(head, "file_name", None) or ()  # a segment may have segments itself
-    if head.sig_len:
-        data = {header.parent / name for name in names}
-        _check_claim(header, head, sum(file.stat().st_size for file in data if file.is_file()))
+        if not mark or not name or path.exists() or header_of(path).exists():
+            return path, None
+        file = path.with_name(name)
+        return (file, member) if file.is_file() else (path, None)
+    except (OSError, ValueError):
+        return path, None
 
 
-def _check_claim(header: Path, head: Any, held: int) -> None:
-    """Refuse a header that promises far more samples than its files' bytes can hold; gaps and compression are allowed for."""
-    counts = getattr(head, "samps_per_frame", None)
-    per_frame = sum(count or 1 for count in counts) if counts else head.n_sig or 0
-    skew = max((late or 0 for late in getattr(head, "skew", None) or ()), default=0)
-    promised = ((head.sig_len or 0) + skew) * per_frame
-    if promised > max(_ALWAYS_READ, _VALUES_PER_BYTE * held):
-        raise EcgcamError(f"{header}: promises {promised} values, and its files hold {held} bytes; copy them again")
+def recordings_in(path: str | Path) -> Sequence[str]:
+    """Return references to the recordings of a file, ``FILE#0`` on for one that holds many, else the path itself.
+
+    `read_record` and `record_name` take them.
+    """
+    file, member = split_member(Path(path))
+    if member is None:
+        reader = sniff(file)
+        count = reader.members(file) if reader is not None and reader.members is not None else None
+        if count is not None:
+            return [f"{path}#{number}" for number in range(count)]
+    return [str(path)]
 
 
-def _read_numpy(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    """Read a `.npy` array or a `.npz` archive, by what the file is and not by what it is called."""
-    contents = load_arrays(path)
-    if isinstance(contents, np.ndarray):
-        return _from_array(path, contents, fs, lead_names)
-    return _from_container(path, contents, fs, lead_names)
+def record_name(path: Path) -> str:
+    """Return the name of a recording: the file name without a known suffix; of a file with many, ``STEM-NUMBER``."""
+    file, member = split_member(path)
+    stem = file.stem if file.suffix.lower() in SUFFIXES else file.name
+    if member is None:
+        return stem
+    reader = sniff(file)
+    if member.startswith("id=") and reader is not None and reader.member is not None:
+        member = str(reader.member(file, member))
+    return f"{stem}-{member}"
 
 
-def _read_mat(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    arrays = {name: array for name, array in read_matlab(path).items() if not name.startswith("__")}
-    return _from_container(path, arrays, fs, lead_names)
-
-
-def _from_container(
-    path: Path, contents: Mapping[str, npt.NDArray[Any]], fs: float | None, lead_names: tuple[str, ...] | None
-) -> Record:
-    """Pick the recording of several arrays, with the rate and the names that lie beside it."""
-    lowered = {key.lower(): value for key, value in contents.items()}
-    if len(lowered) < len(contents):
-        raise EcgcamError(f"{path}: two of its arrays ({', '.join(contents)}) differ by case alone; keep one of them")
-    contents = lowered
-    array = _pick(path, contents)
-    rate = next((_number(path, key, contents[key]) for key in _RATE_KEYS if key in contents), None)
-    stated = next((_strings(contents[key]) for key in _NAME_KEYS if key in contents), None)
-    names = lead_names if stated is None else names_for(path, stated, lead_names)
-    return _from_array(path, array, rate_for(path, rate, fs), names)
-
-
-def _strings(names: npt.NDArray[Any]) -> list[str]:
-    """The texts of an array of text; MATLAB wraps each in an array of its own and pads it with blanks."""
-    return [str(np.ravel(name)[0]).strip() if np.size(name) else "" for name in np.ravel(names)]
-
-
-def _pick(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return the one array of a container that can be a recording."""
-    numbers = {key: value for key, value in arrays.items() if value.dtype.kind in "fiu"}
-    for key in _SIGNAL_KEYS:
-        if key in numbers and numbers[key].ndim in (1, 2):
-            return numbers[key]
-    fitting = [value for key, value in numbers.items() if value.ndim == 2 and value.size > 1 and key not in _RATE_KEYS]
-    if len(fitting) == 1:
-        return fitting[0]
-    held = ", ".join(f"{key} {value.shape}" for key, value in arrays.items()) or "nothing"
-    raise EcgcamError(f"{path}: cannot tell which array is the recording (it holds {held}); name it 'signal'")
-
-
-def _from_array(path: Path, array: npt.NDArray[Any], fs: float | None, names: tuple[str, ...] | None) -> Record:
-    """Lay out a bare array (C, N) or (N, C), mV, by the number of names."""
-    if array.dtype.kind not in "fiu":
-        raise EcgcamError(f"{path}: holds {array.dtype}, not numbers")
-    if array.size == 0:
-        raise EcgcamError(f"{path}: the recording is empty; there is nothing to explain")
-    if array.ndim == 1:
-        array = array[None]
-    if array.ndim != 2:
-        raise EcgcamError(f"{path}: has shape {array.shape}; a recording has two axes, leads and samples")
-    if names is None:
-        channels = min(array.shape)
-        hint = (
-            "--lead-names standard for I,II,III,aVR,aVL,aVF,V1,...,V6"
-            if channels == 12
-            else "for example --lead-names I,II,V1"
-        )
-        raise EcgcamError(
-            f"{path}: {channels} channels without names, and a wrong order makes a plausible, wrong map; name them: {hint}"
-        )
-    fits = [axis for axis in (0, 1) if array.shape[axis] == len(names)]
-    if len(fits) != 1:
-        raise EcgcamError(
-            f"{path}: {len(names)} lead names do not fit an array of shape {array.shape}; exactly one axis must have that length"
-        )
-    if fs is None:
-        raise EcgcamError(f"{path}: an array carries no sampling rate; give it with --fs, in Hz")
-    channels_first = array if fits[0] == 0 else array.T
-    record = Record.from_channels(record_name(path), channels_first, fs, names, source=str(path))
-    largest = float(np.nanmax(np.abs(record.signal)))
-    if largest > _LARGEST_MV:
-        # Integers of a recorder or microvolts make a plausible map all the same, where the model normalises.
-        note = f"values up to {largest:.4g}, too large for mV; arrays are taken to be in mV, divide by the gain before saving"
-        return replace(record, notes=(*record.notes, note))
-    return record
-
-
-def _number(path: Path, key: str, value: npt.NDArray[Any]) -> float:
-    if np.size(value) != 1 or np.asarray(value).dtype.kind not in "fiu":
-        raise EcgcamError(f"{path}: its {key!r} is not a number")
-    return float(np.ravel(value)[0])
-
-
-# Files of one recording each, by suffix; WFDB's are two or more, found by their header.
-_FILES: dict[str, Callable[[Path, float | None, tuple[str, ...] | None], Record]] = {
-    ".npy": _read_numpy,
-    ".npz": _read_numpy,
-    ".mat": _read_mat,
-    ".edf": read_edf,
-    ".bdf": read_edf,
-    ".xml": read_xml,
-    ".dcm": read_dicom,
-}
-SUFFIXES = frozenset({".hea", ".dat", *_FILES})
+def is_there(path: Path) -> bool:
+    """Whether there is anything to read: the file, the file of a member, or the header of a WFDB recording."""
+    file, _ = split_member(path)
+    return file.exists() or header_of(file).exists()

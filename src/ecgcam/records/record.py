@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import re
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
+from ecgcam.records.lead_names import (
+    CANONICAL_LEADS,
+    alias_notes,
+    canonical_name,
+    leads_of,
+    naming_advice,
+    parse_lead_names,
+)
+
+__all__ = [
+    "CANONICAL_LEADS", "BoolArray", "FloatArray", "Record", "canonical_name", "limb_leads", "parse_lead_names",
+    "possible_rate",
+]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
-
-CANONICAL_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Each limb lead as a combination of I and II: Einthoven (III = II - I) and Goldberger
 # (aVR = -(I + II)/2, aVL = I - II/2, aVF = II - I/2).
@@ -26,16 +38,9 @@ _LIMB = {
     "aVL": (1.0, -0.5),
     "aVF": (-0.5, 1.0),
 }
-# Names by which they go: DI, D1, "lead 1" and IEC's C1 to C6. A bare number is the number of a channel, not a lead.
-_BY_KEY = {name.lower(): name for name in CANONICAL_LEADS} | {
-    "di": "I", "dii": "II", "diii": "III", "d1": "I", "d2": "II", "d3": "III",
-    "lead1": "I", "lead2": "II", "lead3": "III", **{f"c{i}": f"V{i}" for i in range(1, 7)},
-}  # fmt: skip
-# "ECG lead II", "lead-aVR" and HL7's MDC_ECG_LEAD_V1. A minus further on turns the lead over (Cabrera's -aVR): not a prefix.
-_PREFIX = re.compile(r"^(?:(?:mdc|ecg|ekg|lead)(?:[\s_:]+|-))+")
 # No recorder of the surface ECG is slower or faster; a rate beyond these is a slip (kHz for Hz, a missing point).
 _SLOWEST, _FASTEST = 10.0, 100_000.0
-# Larger values (mV), infinity among them, are no voltages in any unit, and are missing; their squares fit single precision.
+# Larger values (mV), infinity among them, are not voltages in any unit, and are missing; their squares fit single precision.
 _NO_VOLTAGE = 1e15
 
 
@@ -56,9 +61,11 @@ class Record:
     derived : tuple of str
         Those of `leads` that were computed from other limb leads.
     notes : tuple of str
-        What a reader of the result should know: channels left out, leads derived.
+        Notes for the reader of a result: channels left out, leads derived.
     first, length : int, int or None
         Where `signal` holds only a stretch of the recording: the number of its first sample, and the samples of the whole.
+    unit : str
+        The unit of the samples in the file, as stated or assumed; several are separated by commas.
     """
 
     name: str
@@ -69,6 +76,27 @@ class Record:
     notes: tuple[str, ...] = field(default=())
     first: int = 0
     length: int | None = None
+    unit: str = "mV"
+
+    def __post_init__(self) -> None:
+        """Check what every reader keeps: a row for each lead, and a rate that an ECG can have.
+
+        Raises
+        ------
+        EcgcamError
+            If the rows are not the leads', a lead has another name, or the rate is not possible.
+        """
+        if np.ndim(self.signal) != 2 or len(self.signal) != len(self.leads):
+            raise EcgcamError(
+                f"`signal`: has the shape {np.shape(self.signal)} for {len(self.leads)} leads; give (leads, samples), or use "
+                "Record.from_array, which takes either orientation"
+            )
+        if unknown := [lead for lead in self.leads if lead not in CANONICAL_LEADS]:
+            raise EcgcamError(
+                f"`leads` {unknown[0]}: not one of {', '.join(CANONICAL_LEADS)}; Record.from_array takes other spellings"
+            )
+        if not possible_rate(self.fs):
+            raise EcgcamError(f"`fs` {self.fs:g}: not possible for an ECG; give the sampling rate in Hz")
 
     @property
     def samples(self) -> int:
@@ -81,7 +109,7 @@ class Record:
         return float(self.samples / self.fs)
 
     def without_signal(self) -> Record:
-        """Return what is known of the recording beside its samples."""
+        """Return the recording without its samples, but with its length."""
         return replace(self, signal=self.signal[:, :0].copy(), length=self.samples)
 
     def only(self, leads: Sequence[str]) -> Record:
@@ -97,12 +125,37 @@ class Record:
             return self
         if not keep:
             raise EcgcamError(
-                f"{self.name}: has {', '.join(self.leads)}, the model takes {', '.join(leads)}; no lead is common"
+                f"{self.name}: has {', '.join(self.leads)}, the model takes {', '.join(leads)}; no lead is common; "
+                "choose another recording"
             )
         kept = tuple(self.leads[row] for row in keep)
         note = f"leads that the model does not take: {', '.join(lead for lead in self.leads if lead not in kept)}"
         derived = tuple(lead for lead in self.derived if lead in kept)
         return replace(self, signal=self.signal[keep], leads=kept, derived=derived, notes=(*self.notes, note))
+
+    @classmethod
+    def from_array(
+        cls, signal: Any, fs: float, lead_names: Sequence[str], unit: str = "mV", name: str = "array"
+    ) -> Record:
+        """Build a record from an array, with the checks that a file gets.
+
+        Parameters
+        ----------
+        signal : array, (L, T) or (T, L)
+            A NumPy array or anything that converts to one, a torch tensor included. The axis whose length is the number of
+            lead names holds the leads; (L, T) where both have it. A single lead may be (T,). NaN is a missing sample.
+        fs : float
+            Sampling rate, Hz.
+        lead_names : sequence of str, or str
+            One name for each channel, or a comma-separated list; ``"standard"`` for the usual twelve.
+        unit : str
+            ``"mV"``, ``"uV"`` or ``"V"``.
+        name : str
+            The record's name in results and messages.
+        """
+        from ecgcam.records.arrays import record_from_array
+
+        return record_from_array(signal, fs, lead_names, unit, name)
 
     @classmethod
     def from_channels(
@@ -118,23 +171,23 @@ class Record:
         """Build a record from channels (C, N) in mV in any order, by their names.
 
         Channels that are none of the twelve leads are left out with a note; missing limb leads are derived.
-        `source` names the file in errors. A `part` of a recording may have no sample that is known.
+        `source` names the file in errors. A `part` of a recording may have no known sample.
         """
         if not all(np.ndim(channel) == 1 and len(channel) for channel in channels) or not len(channels):
-            raise EcgcamError(f"{source}: the recording is empty; there is nothing to explain")
+            raise EcgcamError(f"{source}: the recording is empty; choose another file")
         if not possible_rate(fs):
             raise EcgcamError(
-                f"{source}: a sampling rate of {fs:g} Hz is not possible for an ECG; give the true one with --fs"
+                f"{source}: a sampling rate of {fs:g} Hz is not possible for an ECG; give the true one with `fs`"
             )
         rows: dict[str, FloatArray] = {}
         left_out = []
-        for channel, given in zip(channels, names, strict=True):
-            lead = canonical_name(given)
+        named = leads_of(names)
+        for channel, given, lead in zip(channels, names, named, strict=True):
             if lead is None:
                 left_out.append(str(given or "unnamed"))
             elif lead in rows:
                 raise EcgcamError(
-                    f"{source}: lead {lead} occurs twice; keep one of them, or name the channels with --lead-names"
+                    f"{source}: lead {lead} occurs twice; keep one of them, or name the channels with `lead_names`"
                 )
             else:
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -143,12 +196,12 @@ class Record:
                 rows[lead] = row
         if not rows:
             raise EcgcamError(
-                f"{source}: none of the channels ({', '.join(left_out)}) is one of the twelve leads; "
-                "name them with --lead-names"
+                f"{source}: none of the channels ({', '.join(left_out)[:200]}) is one of the twelve leads; "
+                f"{naming_advice(names)}"
             )
         if not part and all(np.isnan(row).all() for row in rows.values()):
-            raise EcgcamError(f"{source}: every sample is missing (NaN); there is nothing to explain")
-        notes = []
+            raise EcgcamError(f"{source}: every sample is missing (NaN); choose another file")
+        notes = alias_notes(names, named)
         if left_out:
             notes.append(f"channels left out, not among the twelve leads: {', '.join(left_out)}")
         derived, parents = _derive_limb_leads(rows)
@@ -161,24 +214,32 @@ class Record:
 def _derive_limb_leads(rows: dict[str, FloatArray]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Add the missing limb leads to `rows` where two others are there; return their names and the two parents.
 
-    Any two limb leads span the frontal plane. A parent that is flat or mostly missing says nothing, so the two with
-    the most varying samples are taken (the first in canonical order among equals).
+    Any two limb leads span the frontal plane. Each sample comes from the first two leads, in canonical order, that are known
+    there, so that a part of a recording gives the samples of the whole; flat leads are parents only where no others are.
     """
     present = [lead for lead in _LIMB if lead in rows]
     missing = tuple(lead for lead in _LIMB if lead not in rows)
     if not missing or len(present) < 2:
         return (), ()
 
-    def usable(lead: str) -> int:
+    def varies(lead: str) -> bool:
         values = rows[lead][np.isfinite(rows[lead])]
-        return len(values) if len(values) and np.ptp(values) > 0 else 0
+        return bool(len(values) and np.ptp(values) > 0)
 
-    first, second = sorted(present, key=usable, reverse=True)[:2]
-    basis = np.array([_LIMB[first], _LIMB[second]])
+    parents = [lead for lead in present if varies(lead)]
+    parents += [lead for lead in present if lead not in parents][: max(0, 2 - len(parents))]
+    pairs = list(itertools.combinations(sorted(parents, key=list(_LIMB).index), 2))
+    used = [int((np.isfinite(rows[a]) & np.isfinite(rows[b])).sum()) for a, b in pairs]
     for lead in missing:
-        a, b = np.linalg.solve(basis.T, np.array(_LIMB[lead]))
-        rows[lead] = (a * rows[first] + b * rows[second]).astype(np.float32)
-    return missing, tuple(lead for lead in _LIMB if lead in (first, second))
+        made = np.full(len(rows[present[0]]), np.nan, np.float32)
+        for first, second in pairs:
+            unknown = np.isnan(made)
+            if not unknown.any():
+                break
+            a, b = np.linalg.solve(np.array([_LIMB[first], _LIMB[second]]).T, np.array(_LIMB[lead]))
+            made[unknown] = (a * rows[first] + b * rows[second]).astype(np.float32)[unknown]
+        rows[lead] = made
+    return missing, pairs[int(np.argmax(used))]
 
 
 def limb_leads() -> dict[str, tuple[float, float]]:
@@ -186,34 +247,6 @@ def limb_leads() -> dict[str, tuple[float, float]]:
     return dict(_LIMB)
 
 
-def canonical_name(name: str) -> str | None:
-    """Return the canonical name of a lead (``"AVR"``, ``"lead ii"``, ``"ECG V1"``), or None if it is none of the twelve."""
-    text = str(name).strip().lower()
-    key = re.sub(r"[\s_]+", "", _PREFIX.sub("", text))
-    return _BY_KEY.get(f"lead{key}" if key in {"1", "2", "3"} and "lead" in text else key)
-
-
 def possible_rate(fs: float) -> bool:
     """Return whether an ECG can have been sampled at `fs` Hz."""
     return bool(np.isfinite(fs) and _SLOWEST <= fs <= _FASTEST)
-
-
-def parse_lead_names(text: str) -> tuple[str, ...]:
-    """Return the names of a comma-separated list; ``"standard"`` stands for I, II, III, aVR, aVL, aVF, V1 to V6.
-
-    Raises
-    ------
-    EcgcamError
-        If a name is empty or occurs twice.
-    """
-    if text.strip().lower() == "standard":
-        return CANONICAL_LEADS
-    names = tuple(part.strip() for part in text.split(","))
-    keys = [canonical_name(name) or name for name in names]
-    if "" in names:
-        raise EcgcamError(
-            f"--lead-names {text}: an empty name; write for example I,II,V1 (or 'standard' for the usual twelve)"
-        )
-    if len(set(keys)) < len(keys):
-        raise EcgcamError(f"--lead-names {text}: a lead is named twice; each channel needs a name of its own")
-    return names

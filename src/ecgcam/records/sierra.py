@@ -1,6 +1,6 @@
 """Philips Sierra XML (1.03 to 1.04.02): one Base64 text of all leads, packed by XLI.
 
-The format is the maker's own; what is known of it is what sierra-ecg-tools (C. Watford, MIT licence) found out. A lead is a
+The format is proprietary; the source is sierra-ecg-tools (C. Watford, MIT licence). A lead is a
 chunk: 8 bytes (length, unused, start value), then LZW of 10-bit codes. Unpacked, it is the high bytes of all samples, then the
 low bytes, of second differences from which 64 and the one before were taken. III, aVR, aVL and aVF are what is left when the
 lead is taken from what I and II make it.
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
-from ecgcam.records.channels import Channel, record_from
+from ecgcam.records.channels import Channel, ReadOptions, record_from
 from ecgcam.records.record import CANONICAL_LEADS, Record
 
 # Lead sets whose files do not name their leads.
@@ -33,7 +33,7 @@ _LONGEST = 3_600_000
 Integers = npt.NDArray[np.int64]
 
 
-def read_sierra(path: Path, root: Element, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
+def read_sierra(path: Path, root: Element, options: ReadOptions) -> Record:
     """Read the recording of a Philips Sierra ECG; its samples are integers of `resolution` microvolts.
 
     Raises
@@ -43,12 +43,13 @@ def read_sierra(path: Path, root: Element, fs: float | None, lead_names: tuple[s
     """
     waveform = root.find("waveforms/parsedwaveforms")
     if waveform is None or not (waveform.text or "").strip():
-        raise EcgcamError(f"{path}: is a Philips Sierra ECG without a waveform; there is nothing to explain")
+        raise EcgcamError(f"{path}: is a Philips Sierra ECG without a waveform; choose another file")
     packing = waveform.get("compressmethod") or waveform.get("compression") or "none"
     encoding = waveform.get("dataencoding", "none")
     if packing != "XLI" or encoding != "Base64":
         raise EcgcamError(
-            f"{path}: is a Philips Sierra ECG in {encoding} with the compression {packing!r}; only Base64 and XLI are read"
+            f"{path}: is a Philips Sierra ECG in {encoding[:20]} with the compression {packing[:20]!r}; "
+            "only Base64 and XLI are read"
         )
     traits = _traits(path, root, waveform)
     names = _names(path, root, waveform)
@@ -56,7 +57,9 @@ def read_sierra(path: Path, root: Element, fs: float | None, lead_names: tuple[s
         raise EcgcamError(f"{path}: a Philips Sierra ECG that names no leads; export it again")
     samples = round(traits["duration"] * traits["rate"] / 1000)
     if not 0 < samples <= _LONGEST:
-        raise EcgcamError(f"{path}: {traits['duration']:g} ms a lead cannot be; the file is damaged")
+        raise EcgcamError(
+            f"{path}: {traits['duration']:g} ms per lead are not possible; the file is damaged, export it again"
+        )
     try:
         packed = base64.b64decode("".join((waveform.text or "").split()), validate=True)
         leads = dict(zip(names, _unpacked(packed, len(names), samples), strict=True))
@@ -69,7 +72,7 @@ def read_sierra(path: Path, root: Element, fs: float | None, lead_names: tuple[s
     kept = _before_calibration(rows, traits["rate"])
     volts = (rows[:, :kept] - traits["offset"]) * traits["resolution"]
     channels = [Channel(lead, "uV", traits["rate"], row) for lead, row in zip(leads, volts, strict=True)]
-    record = record_from(path, path.stem, channels, fs, lead_names)
+    record = record_from(path, path.stem, channels, options)
     if kept == samples:
         return record
     note = f"a calibration pulse from {kept / traits['rate']:.4g} s to the end is left out"
@@ -85,7 +88,7 @@ def _before_calibration(rows: Integers, rate: float) -> int:
 
 
 def _traits(path: Path, root: Element, waveform: Element) -> dict[str, float]:
-    """Return rate (Hz), resolution (µV), offset and duration (ms); 1.04 says them beside the waveform too."""
+    """Return rate (Hz), resolution (µV), offset and duration (ms); 1.04 also states them next to the waveform."""
     about = root.find("dataacquisition/signalcharacteristics")
     found = {}
     for what, attribute, tags in (
@@ -101,10 +104,12 @@ def _traits(path: Path, root: Element, waveform: Element) -> dict[str, float]:
             found[what] = float(stated)
         except ValueError as error:
             raise EcgcamError(
-                f"{path}: a Philips Sierra ECG that does not say its {what}; it cannot be read"
+                f"{path}: a Philips Sierra ECG that does not state its {what}; export it again"
             ) from error
         if not np.isfinite(found[what]) or (what != "offset" and found[what] <= 0):
-            raise EcgcamError(f"{path}: a {what} of {stated} cannot be; the file is damaged")
+            raise EcgcamError(
+                f"{path}: a {what} of {stated[:20]} is not possible; the file is damaged, export it again"
+            )
     return found
 
 
@@ -115,7 +120,7 @@ def _names(path: Path, root: Element, waveform: Element) -> list[str]:
     kind = root.findtext("dataacquisition/signalcharacteristics/acquisitiontype", "").strip()
     if kind not in _STANDARD:
         raise EcgcamError(
-            f"{path}: a Philips Sierra ECG of the lead set {kind!r}, which names no leads; it cannot be read"
+            f"{path}: a Philips Sierra ECG of the lead set {kind[:40]!r}, which names no leads; export it with lead names"
         )
     return list(CANONICAL_LEADS)
 
@@ -131,7 +136,7 @@ def _unpacked(packed: bytes, leads: int, samples: int) -> list[Integers]:
         data = _lzw(packed[at + 8 : at + 8 + size], most=4 * samples + 65536)
         half = (len(data) + 1) // 2
         if half < samples:
-            raise ValueError(f"lead {lead + 1} of {leads} has {half} samples where {samples} are promised")
+            raise ValueError(f"lead {lead + 1} of {leads} has {half} samples where {samples} are expected")
         data = data.ljust(2 * half, b"\0")
         high, low = (np.frombuffer(part, np.uint8).astype(np.int64) for part in (data[:half], data[half:]))
         rows.append(_integrated(((high << 8 | low) + 0x8000 & 0xFFFF) - 0x8000, start)[:samples])
@@ -182,7 +187,9 @@ def _undo_redundancy(path: Path, leads: dict[str, Integers]) -> None:
     """Give III, aVR, aVL and aVF back what I and II make them, halves rounded down."""
     if stored := [lead for lead in ("III", "aVR", "aVL", "aVF") if lead in leads]:
         if "I" not in leads or "II" not in leads:
-            raise EcgcamError(f"{path}: a Philips Sierra ECG with {stored[0]} and without I and II; it cannot be read")
+            raise EcgcamError(
+                f"{path}: a Philips Sierra ECG with {stored[0]} and without I and II; export it with I and II"
+            )
         one, two = leads["I"], leads["II"]
         three = two - one - leads["III"] if "III" in leads else two - one
         whole = {"III": two - one, "aVR": -((one + two) // 2), "aVL": (one - three) // 2, "aVF": (two + three) // 2}

@@ -1,4 +1,4 @@
-"""XML recordings, told apart by their root element. Entities are refused, so that no file can grow or reach beyond itself."""
+"""XML recordings, recognised by their root element. Entities are refused: no file can grow or reach beyond itself."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from xml.parsers import expat
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
-from ecgcam.records.aecg import read_aecg
+from ecgcam.records.channels import ReadOptions
 from ecgcam.records.record import Record
-from ecgcam.records.sierra import read_sierra
 
 # No recording nests its elements so deep.
 _DEEPEST = 200
@@ -19,44 +18,61 @@ _DEEPEST = 200
 # Within so many bytes an XML file comes to its root.
 _BEGINNING = 1 << 16
 
-# Root element -> its reader.
-_ROOTS: dict[str, Callable[[Path, Element, float | None, tuple[str, ...] | None], Record]] = {
-    "AnnotatedECG": read_aecg,
-    "restingecgdata": read_sierra,
-}
-# Roots of formats that are known and not read.
-_KNOWN = {"RestingECG": "GE MUSE XML", "CardiologyXML": "GE CardioSoft XML", "ECG": "an ECG in XML of a maker's own"}
+# Root elements of the formats that are read, and of others that are known.
+_READ = {"AnnotatedECG", "restingecgdata", "RestingECG"}
+_NOT_READ = {"CardiologyXML": "GE CardioSoft XML", "ECG": "an ECG in XML of a maker's own"}
+
+ReadRoot = Callable[[Path, Element, ReadOptions], Record]
 
 
-def read_xml(path: Path, fs: float | None, lead_names: tuple[str, ...] | None) -> Record:
-    """Read an HL7 annotated ECG or a Philips Sierra ECG.
+def read_xml(path: Path, options: ReadOptions, *, root: str, read: ReadRoot) -> Record:
+    """Read an XML file with the reader of its root element.
 
     Raises
     ------
     EcgcamError
-        If it is no XML, an XML of another kind, declares entities, or is damaged.
+        If it is not XML, an XML of another kind, declares entities, or is damaged.
     """
-    root = tree_of(path)
-    if root.tag not in _ROOTS:
+    tree = tree_of(path)
+    if tree.tag != root:
+        kind = _NOT_READ.get(tree.tag, f"XML of another kind, <{tree.tag[:40]}>")
         raise EcgcamError(
-            f"{path}: is {_KNOWN.get(root.tag, f'XML of another kind, <{root.tag[:40]}>')}, which is not read; "
-            "HL7 aECG and Philips Sierra XML are"
+            f"{path}: is {kind}, which is not supported; export it as HL7 aECG, Philips Sierra or GE MUSE XML"
         )
-    return _ROOTS[root.tag](path, root, fs, lead_names)
+    return read(path, tree, options)
 
 
-def may_be_recording(path: Path) -> bool:
-    """Whether an XML file is an ECG, or no readable XML, which may be a damaged one; only its beginning is read."""
+def has_root(path: Path, beginning: bytes, *, root: str) -> bool:
+    """Whether a file is XML with this root element; only its beginning is read."""
+    return root_of(path, beginning) == root
+
+
+def root_of(path: Path, beginning: bytes) -> str | None:
+    """Return the name of an XML file's root element; None if the first 64 KiB have none, or are not XML."""
+    if not any(mark in beginning[:64] for mark in (b"<", b"<\0", b"\0<")):
+        return None
     roots: list[str] = []
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = lambda tag, _: roots.append(_local(tag))
     try:
-        with path.open("rb") as file:
-            while not roots and file.tell() < _BEGINNING and (part := file.read(4096)):
-                parser.Parse(part)
-    except (expat.ExpatError, LookupError, ValueError, OSError):  # an error behind the root says nothing
+        parser.Parse(beginning)
+        if not roots and len(beginning) < _BEGINNING:
+            with path.open("rb") as file:
+                file.seek(len(beginning))
+                parser.Parse(file.read(_BEGINNING - len(beginning)))
+    except (expat.ExpatError, LookupError, ValueError, OSError):  # an error behind the root does not matter
         pass
-    return not roots or roots[0] in _ROOTS or roots[0] in _KNOWN
+    return roots[0] if roots else None
+
+
+def may_be_recording(path: Path) -> bool:
+    """Whether an XML file in a folder is reported if it cannot be read: an ECG's, or no readable XML; others are skipped."""
+    try:
+        with path.open("rb") as file:
+            root = root_of(path, file.read(_BEGINNING))
+    except OSError:
+        return True
+    return root is None or root in _READ or root in _NOT_READ
 
 
 def tree_of(path: Path) -> Element:
@@ -65,7 +81,7 @@ def tree_of(path: Path) -> Element:
     Raises
     ------
     EcgcamError
-        If it is no XML, declares entities, or nests absurdly deep.
+        If it is not XML, declares entities, or nests absurdly deep.
     """
     builder, depth = TreeBuilder(), 0
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -75,7 +91,7 @@ def tree_of(path: Path) -> Element:
         nonlocal depth
         depth += 1
         if depth > _DEEPEST:
-            raise EcgcamError(f"{path}: elements nested more than {_DEEPEST} deep; not a recording")
+            raise EcgcamError(f"{path}: elements nested more than {_DEEPEST} deep; choose another file")
         builder.start(_local(tag), {_local(key): value for key, value in attributes.items()})
 
     def end(tag: str) -> None:
@@ -94,6 +110,8 @@ def tree_of(path: Path) -> Element:
     try:
         with path.open("rb") as file:
             parser.ParseFile(file)
+    except EcgcamError:
+        raise
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise EcgcamError(f"{path}: not a readable XML file ({one_line(error)}); copy the file again") from error
     return builder.close()

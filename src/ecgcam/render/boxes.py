@@ -56,15 +56,15 @@ def load_boxes(name: str) -> PageBoxes:
     Raises
     ------
     EcgcamError
-        If there is no such file, or it does not say where leads lie.
+        If there is no such file, or it does not state where leads lie.
     """
     path = Path(name) if name.endswith(".toml") else configs() / "boxes" / f"{name}.toml"
     if not path.is_file():
-        raise EcgcamError(f"--boxes {name}: no such boxes; choose from {', '.join(box_names())}, or give a FILE.toml")
+        raise EcgcamError(f"`boxes` {name}: no such boxes; choose from {', '.join(box_names())}, or give a FILE.toml")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise EcgcamError(f"{path}: cannot be read ({error.strerror or error}); check --boxes") from error
+        raise EcgcamError(f"{path}: cannot be read ({error.strerror or error}); check `boxes`") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EcgcamError(f"{path}: is not TOML ({error}); see {configs() / 'boxes/two-column.toml'}") from error
     width, height = (_number(table, key, path) for key in ("width", "height"))
@@ -80,13 +80,13 @@ def load_boxes(name: str) -> PageBoxes:
 def _box(entry: Any, path: Path, number: int) -> Box:
     where = f"{path}: box {number}"
     if not isinstance(entry, dict):
-        raise EcgcamError(f"{where} is no table; write [[box]]")
+        raise EcgcamError(f"{where}: is not a table; write [[box]]")
     known = [field.name for field in fields(Box)]
     if unknown := sorted(set(entry) - set(known)):
-        raise EcgcamError(f"{where}: {', '.join(unknown)} means nothing here; a box has {', '.join(known)}")
+        raise EcgcamError(f"{where}: {', '.join(unknown)} is not a key of a box; it has {', '.join(known)}")
     lead = canonical_name(str(entry.get("lead", "")))
     if lead is None:
-        raise EcgcamError(f"{where}: lead {entry.get('lead')!r} is none of {', '.join(CANONICAL_LEADS)}")
+        raise EcgcamError(f"{where}: lead {entry.get('lead')!r} is unknown; choose from {', '.join(CANONICAL_LEADS)}")
     left, top, right, bottom = (_number(entry, key, where) for key in ("left", "top", "right", "bottom"))
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise EcgcamError(
@@ -96,7 +96,7 @@ def _box(entry: Any, path: Path, number: int) -> Box:
     start = _number(entry, "start", where) if "start" in entry else 0.0
     seconds = _number(entry, "seconds", where) if "seconds" in entry else None
     if start < 0 or (seconds is not None and seconds <= 0):
-        raise EcgcamError(f"{where} ({lead}): start cannot be below 0, nor seconds 0 or below")
+        raise EcgcamError(f"{where} ({lead}): start must be at least 0, and seconds above 0")
     return Box(lead, left, top, right, bottom, start, seconds)
 
 

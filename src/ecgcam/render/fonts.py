@@ -1,7 +1,7 @@
 """Text that always fits and always has its glyphs: fonts for any script, wrapping, ellipses.
 
 Prompts come from users: they may be long, Chinese, or hold a dollar sign. Everything written on a picture passes through
-`place`, so that nothing overflows and Matplotlib neither parses a formula nor warns about a glyph.
+`draw_text`, so that nothing overflows and Matplotlib neither parses a formula nor warns about a glyph.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MISSING = "□"
 _BOXES = "Last Resort"  # fonts that draw a box for everything
 
 
-def place(
+def draw_text(
     target: Figure | Axes,
     x: float,
     y: float,
@@ -85,9 +85,34 @@ def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1
     families = font_families(text)
     font.set_family(list(families))
     if not all(_has_bold(family) for family in families):
-        font.set_weight("normal")  # else Matplotlib says on stderr that there is none
+        font.set_weight("normal")  # otherwise Matplotlib prints to stderr that there is none
     artist.set_fontproperties(font)
     artist.set_text(text if width is None else wrap(text, width, lines, font, _dpi(artist)))
+
+
+def readable(text: str) -> bool:
+    """Return whether the installed fonts have most characters of `text`."""
+    shown = clean(text)
+    return 2 * shown.count(_MISSING) <= len(shown) or text.count(_MISSING) == shown.count(_MISSING)
+
+
+def line_count(text: str, *, size: float, width: float, lines: int, dpi: float, weight: str = "normal") -> int:
+    """Return how many lines of `width` inches `draw_text` would take for `text`, `lines` at most; 0 for no text."""
+    text = clean(text)
+    font = _font(text, size, weight)
+    return wrap(text, width, lines, font, dpi).count("\n") + 1 if text else 0
+
+
+def text_width(text: str, *, size: float, dpi: float, weight: str = "normal") -> float:
+    """Return the inches that `draw_text` would take for `text` on one line."""
+    text = clean(text)
+    return _width(text, _font(text, size, weight), dpi)
+
+
+def _font(text: str, size: float, weight: str) -> FontProperties:
+    families = font_families(text)
+    bold = weight if all(_has_bold(family) for family in families) else "normal"
+    return FontProperties(family=list(families), size=size, weight=bold)
 
 
 def clean(text: str) -> str:
@@ -152,6 +177,12 @@ def _measure(dpi: float) -> RendererAgg:
 
 def _width(text: str, font: FontProperties, dpi: float) -> float:
     """Inches, at the resolution of the picture: hinting rounds every glyph to its pixels."""
+    return _known_width(text, tuple(font.get_family()), font.get_size_in_points(), str(font.get_weight()), dpi)
+
+
+@lru_cache(maxsize=4096)  # blocks of text are measured before they are drawn, and most pictures have the same words
+def _known_width(text: str, families: tuple[str, ...], size: float, weight: str, dpi: float) -> float:
+    font = FontProperties(family=list(families), size=size, weight=weight)
     width: float = _measure(dpi).get_text_width_height_descent(text, font, False)[0]  # type: ignore[no-untyped-call]
     return width / dpi
 
@@ -164,7 +195,7 @@ def _other_font(characters: frozenset[str]) -> str | None:
 
 @lru_cache(maxsize=1)
 def _new_fonts() -> bool:
-    """Tell Matplotlib of fonts that were installed after it listed them, which it does once for good; return whether any were."""
+    """Add fonts to Matplotlib that were installed after it listed them, which it does once; return whether any were."""
     known = {entry.fname for entry in fontManager.ttflist}
     found = [path for path in findSystemFonts() if path not in known]
     for path in found:

@@ -7,22 +7,24 @@ import struct
 import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ecgcam.beatwise import WaveTable
 from ecgcam.errors import EcgcamError
-from ecgcam.explanation import Explanation
 from ecgcam.files import atomic
 from ecgcam.render.average_beats import draw_beats
 from ecgcam.render.colour import colours
-from ecgcam.render.full_page import check_layout, draw_page
+from ecgcam.render.full_page import draw_page
 from ecgcam.render.lead_strip import LeadDrawing
-from ecgcam.render.paper import DPI
-from ecgcam.render.style import as_delivered
+from ecgcam.render.panels import check_layout
+from ecgcam.render.style import PictureOptions, as_delivered, for_files
+from ecgcam.results.beatwise import WaveTable
+from ecgcam.results.explanation import Explanation
+from ecgcam.results.trace import Trace
 
 PNG_LEVEL = 3
 
@@ -36,34 +38,50 @@ _METADATA: dict[str, dict[str, None]] = {
 
 def pictures(
     explanation: Explanation,
-    scale: str = "evidence",
-    layout: str = "12x1",
-    dpi: float = DPI,
+    scale: str | None = None,
+    layout: str = "3x4",
+    *,
     waves: WaveTable | None = None,
     gradient: bool = False,
-    left_out: Container[str] = (),
+    skip_names: Container[str] = (),
+    options: PictureOptions | None = None,
+    trace: Trace | None = None,
+    outline: npt.NDArray[np.bool_] | None = None,
 ) -> Iterator[tuple[str, Figure]]:
     """Yield ``("lead-I.png", figure)`` for every lead, then ``("page.png", figure)``; with `waves` ``beats.png`` too.
 
-    The strips share one figure, whose lead changes with each step: save a picture before asking for the next. Those `left_out`
-    are not drawn.
+    With other formats in `options` each picture is yielded once a format (``page.png``, ``page.pdf``). The strips share one
+    figure, whose lead changes with each step: save a picture before asking for the next. Those in `skip_names` are not drawn.
+    `trace` and `outline` as in `page`.
     """
     check_layout(layout)
+    options = options or PictureOptions()
     palette = colours(explanation, scale)
-    if strips := [row for row, lead in enumerate(explanation.leads) if f"lead-{lead}.png" not in left_out]:
-        drawing = LeadDrawing(explanation, palette, scale, dpi, gradient=gradient)
+
+    def wanted(stem: str) -> list[str]:
+        return [name for each in options.formats if (name := f"{stem}.{each}") not in skip_names]
+
+    if strips := [row for row, lead in enumerate(explanation.leads) if wanted(f"lead-{lead}")]:
+        drawing = LeadDrawing(explanation, palette, options, gradient=gradient, trace=trace)
         for row in strips:
             drawing.show(row)
-            yield f"lead-{explanation.leads[row]}.png", drawing.figure
-    if "page.png" not in left_out:
-        yield "page.png", draw_page(explanation, palette, scale, layout, dpi, waves)
-    if waves is not None and "beats.png" not in left_out:
-        yield "beats.png", draw_beats(explanation, palette, waves, dpi)
+            for name in wanted(f"lead-{explanation.leads[row]}"):
+                yield name, drawing.figure
+    if names := wanted("page"):
+        figure = draw_page(explanation, palette, layout, options, waves, trace, outline)
+        for name in names:
+            yield name, figure
+    if waves is not None and (names := wanted("beats")):
+        figure = draw_beats(explanation, palette, waves, options)
+        for name in names:
+            yield name, figure
 
 
-@as_delivered()
-def save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path, *, title: str = "", description: str = "") -> None:
     """Write `figure` to `path` (.png, .pdf or .svg), whole or not at all, with no time stamp in it.
+
+    Fonts are embedded in a PDF as Type 42; text is text in an SVG. Both carry `title` (SVG also `description`) for readers that
+    do not see them.
 
     Raises
     ------
@@ -76,15 +94,19 @@ def save(figure: Figure, path: str | Path) -> None:
         raise EcgcamError(f"{path}: no such kind of picture; choose from {', '.join(_METADATA)}")
     with atomic(path) as temporary:
         if suffix == ".png":
-            _save_png(figure, temporary)
-        else:
-            figure.savefig(temporary, format=suffix[1:], dpi=figure.dpi, metadata=_METADATA[suffix])
+            with as_delivered():
+                _save_png(figure, temporary)
+            return
+        metadata: dict[str, str | None] = {**_METADATA[suffix], **({"Title": title} if title else {})}
+        with for_files():
+            figure.savefig(temporary, format=suffix[1:], dpi=figure.dpi, metadata=metadata)
         if suffix == ".svg":
-            temporary.write_text(_plain_ids(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+            svg = _plain_ids(temporary.read_text(encoding="utf-8"))
+            temporary.write_text(_described(svg, title, description), encoding="utf-8")
 
 
 def _save_png(figure: Figure, path: Path) -> None:
-    """Write the pixels without Matplotlib's opacity channel: on white paper it says nothing and costs a fifth of the file."""
+    """Write the pixels without Matplotlib's opacity channel: on white paper it carries nothing and costs a fifth of the file."""
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     path.write_bytes(encode_png(np.asarray(canvas.buffer_rgba()), figure.dpi))  # type: ignore[no-untyped-call]
@@ -113,8 +135,18 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def _described(svg: str, title: str, description: str) -> str:
+    """Put a title and a description into an SVG, as its first elements."""
+    words = [f"<{tag}>{escape(text)}</{tag}>" for tag, text in (("title", title), ("desc", description)) if text]
+    if not words:
+        return svg
+    start = svg.index("<svg")
+    head = svg.index(">", start)
+    return f'{svg[:head]} role="img"{svg[head : head + 1]}\n {"".join(words)}{svg[head + 1 :]}'
+
+
 def _plain_ids(svg: str) -> str:
-    """Number the identifiers of an SVG in their order: Matplotlib salts them at random unless rcParams, a global, says not to."""
+    """Number the identifiers of an SVG in their order: Matplotlib salts them at random unless rcParams, a global, prevents it."""
     salted = r"[A-Za-z0-9_]*[0-9a-f]{10}"
     names: dict[str, str] = {}
     for name in re.findall(rf'\bid="({salted})"', svg):

@@ -1,9 +1,8 @@
-"""ECG paper at true size: everything is laid out in millimetres, and one millimetre is a whole number of pixels."""
+"""ECG paper: everything is laid out in millimetres; at true size one millimetre is a whole number of pixels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,38 +11,38 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from matplotlib.ticker import FixedFormatter, FixedLocator
-from matplotlib.transforms import Affine2D, blended_transform_factory
+from matplotlib.transforms import Affine2D
 
-from ecgcam.explanation import Explanation
-from ecgcam.render.colour import STRONGEST, Colours, Rgba, average, shade
-from ecgcam.render.fonts import LATIN, place
+from ecgcam.render.colour import Colours, Rgba, average, shade
+from ecgcam.render.fonts import LATIN, draw_text
+from ecgcam.render.style import TRUE_SIZE_DPI
+from ecgcam.results.explanation import Explanation
 
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
 MM_PER_INCH = 25.4
-DPI = 152.4  # six pixels per millimetre: every grid line falls on a pixel, and their spacing is exact
-SPEED = "25 mm/s  ·  10 mm/mV"
+DPI = TRUE_SIZE_DPI
 RESEARCH = "Research use only, not for diagnosis"
 
 INK = "#101010"
 SOFT_INK = "#4a4a4a"
 NOTE_INK = "#8a2c0a"
 _MINOR, _BOLD = "#f6dfdb", "#e6b3aa"
-_TICK_APART, _WIDEST = 0.5, 60.0  # mm
+_DIGIT = 1.72  # mm; the widest a character of a colour bar's numbers is, at 7.5 points
+_LEAST_SQUARE = 0.5  # mm; the lines of smaller squares would run into one another
 _HATCH_FACE, _HATCH_LINE = "#ececec", "#b4b4b4"
 PAPER, MAP, HATCH, TRACE, MARKS = 1, 2, 3, 4, 5  # z-orders, from the back
 
 
 def blank_figure(width: float, height: float, dpi: float) -> Figure:
     """Return a white figure of `width` by `height` mm with an Agg canvas (never pyplot: no global state)."""
-    # The hair keeps 1728.0 pixels from being cut to 1727 by rounding.
+    # The small addition keeps 1728.0 pixels from being rounded down to 1727.
     size = ((width + 1e-6) / MM_PER_INCH, (height + 1e-6) / MM_PER_INCH)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white", edgecolor="white")
     FigureCanvasAgg(figure)
@@ -99,12 +98,16 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
 def draw_grid(axes: Axes, width: float, height: float, phase: float = 0.0) -> None:
     """Draw minor lines every mm (40 ms, 0.1 mV) and bold ones every 5 mm (200 ms, 0.5 mV), as one path each.
 
-    The axes' lower left corner lies `phase` mm past a bold vertical line, and on a bold horizontal one.
+    Only the bold ones are drawn where small squares are narrower than half a millimetre. The axes' lower left corner
+    lies `phase` mm past a bold vertical line, and on a bold horizontal one.
     """
     to_axes = Affine2D().scale(1 / width, 1 / height) + axes.transAxes
     columns = np.arange(math.ceil(phase - 1e-6), math.floor(phase + width + 1e-6) + 1)
     rows = np.arange(math.floor(height + 1e-6) + 1)
+    unit = axes.bbox.width / axes.figure.dpi * MM_PER_INCH / width
     for bold, colour, line in ((False, _MINOR, 0.3), (True, _BOLD, 0.45)):
+        if not bold and unit < _LEAST_SQUARE:
+            continue
         xs = columns[(columns % 5 == 0) == bold] - phase
         ys = rows[(rows % 5 == 0) == bold]
         starts = [(x, 0.0) for x in xs] + [(0.0, y) for y in ys]
@@ -125,9 +128,42 @@ def draw_grid(axes: Axes, width: float, height: float, phase: float = 0.0) -> No
         )
 
 
+def grid_colour(*, bold: bool) -> str:
+    """Return the colour of the paper's lines."""
+    return _BOLD if bold else _MINOR
+
+
 def seconds_of(explanation: Explanation) -> tuple[float, float]:
     """Return where the window begins and how long it lasts, s."""
     return float(explanation.time[0]), len(explanation.time) / explanation.fs
+
+
+def recorded(explanation: Explanation) -> tuple[float, float]:
+    """Return from when to when (s) any lead has a signal; the whole window where none has.
+
+    This is what is drawn: padding before or after the recording is not ECG.
+    """
+    start, seconds = seconds_of(explanation)
+    somewhere = np.flatnonzero(explanation.valid.any(axis=0))
+    if not len(somewhere):
+        return start, start + seconds
+    return start + float(somewhere[0]) / explanation.fs, start + float(somewhere[-1] + 1) / explanation.fs
+
+
+def fitting_gain(millivolts: float, most: float) -> float:
+    """Return the mm per mV at which `millivolts` need at most `most` mm: 10, or a half, a quarter ... of it.
+
+    Nothing is ever cut off: clinics use the half standard, 5 mm/mV, for tall complexes.
+    """
+    gain = MM_PER_MV
+    while millivolts * gain > most:
+        gain /= 2
+    return gain
+
+
+def speed(unit: float = 1.0, gain: float = MM_PER_MV) -> str:
+    """Return the scale of paper whose small squares are `unit` mm wide: "25 mm/s  ·  10 mm/mV"."""
+    return f"{MM_PER_SECOND * unit:.3g} mm/s  ·  {gain * unit:.3g} mm/mV"
 
 
 def label_seconds(axes: Axes, start: float, seconds: float) -> None:
@@ -144,10 +180,11 @@ class MapOnPaper:
     column of pixels holds the average of its samples, so that no thin peak is skipped and leads do not bleed into one another.
     """
 
-    def __init__(self, explanation: Explanation, palette: Colours, dpi: float) -> None:
+    def __init__(self, explanation: Explanation, palette: Colours, dpi: float, unit: float = 1.0) -> None:
         start, seconds = seconds_of(explanation)
-        columns = round(seconds * MM_PER_SECOND * dpi / MM_PER_INCH)
+        columns = max(1, round(seconds * MM_PER_SECOND * unit * dpi / MM_PER_INCH))
         self._vmax = palette.vmax
+        self._strongest = palette.strongest
         if columns >= palette.values.shape[1]:
             half = 0.5 / explanation.fs
             self._values, self._edges = palette.values, (start - half, start + seconds - half)
@@ -157,7 +194,7 @@ class MapOnPaper:
 
     def rgba(self, row: int | None = None) -> Rgba:
         """Return the colours of one lead, (1, columns, 4), or of all, (L, columns, 4)."""
-        return shade(self._values if row is None else self._values[row : row + 1], self._vmax)
+        return shade(self._values if row is None else self._values[row : row + 1], self._vmax, self._strongest)
 
     def draw(self, axes: Axes, row: int, bottom: float, top: float) -> AxesImage:
         """Lay the colours of a lead on the axes between two heights; the axes' limits are left to the caller."""
@@ -169,43 +206,6 @@ class MapOnPaper:
             resample=True,
             zorder=MAP,
         )
-
-
-def draw_cells(axes: Axes, explanation: Explanation, height: float) -> LineCollection | None:
-    """Mark the centre of each of the map's cells by a tick of 1 mm at the paper's upper edge (`height` mm).
-
-    Where cells lie closer than the ticks are wide, nothing is drawn.
-    """
-    times = explanation.cell_time
-    if len(times) > 1 and float(np.min(np.diff(times))) * MM_PER_SECOND < _TICK_APART:
-        return None
-    ticks = np.array([[(time, 1.0), (time, 1.0 - 1.0 / height)] for time in times]).reshape(-1, 2, 2)
-    across = blended_transform_factory(axes.transData, axes.transAxes)
-    lines = LineCollection(ticks.tolist(), colors=SOFT_INK, linewidths=0.4, transform=across, zorder=MARKS)
-    axes.add_collection(lines, autolim=False)
-    return lines
-
-
-def width_mm(explanation: Explanation) -> float:
-    """Return how much paper a cell of the map sees; 0 where that is not known or more than `_WIDEST` mm."""
-    width = (explanation.meta.get("cell_width_ms") or 0.0) / 1000 * MM_PER_SECOND
-    return width if width <= _WIDEST else 0.0
-
-
-def draw_width(
-    figure: Figure,
-    explanation: Explanation,
-    at: Callable[[float, float], tuple[float, float]],
-    right: float,
-    height: float,
-) -> None:
-    """Draw a bar as long as the paper that a cell sees, from `right` mm leftwards at `height` mm of the figure."""
-    width = width_mm(explanation)
-    if width == 0:
-        return
-    outline = [(right - width, -0.8), (right - width, 0.8), (right - width, 0), (right, 0), (right, 0.8), (right, -0.8)]
-    xs, ys = zip(*(at(x, height + y) for x, y in outline), strict=True)
-    figure.add_artist(Line2D(xs, ys, color=SOFT_INK, linewidth=0.8, transform=figure.transFigure))
 
 
 def draw_hatch(axes: Axes, boxes: list[Outline]) -> PathCollection:
@@ -229,31 +229,53 @@ def invalid_boxes(valid: npt.NDArray[np.bool_], start: float, fs: float, bottom:
 
 
 def draw_colour_bar(
-    axes: Axes, colours: Colours, *, horizontal: bool, room: float, strongest: float = STRONGEST
+    axes: Axes, colours: Colours, *, horizontal: bool, room: float, label: bool = True, strongest: float | None = None
 ) -> None:
-    """Draw the one scale of the picture, with its unit (in `room` mm), on the paper's white."""
+    """Draw the one scale of the picture, with its unit in `room` mm; strengths as on the paper."""
     vmax = colours.vmax
+    strongest = colours.strongest if strongest is None else strongest
     low = -vmax if colours.signed else 0.0
     extent = (low, vmax) if vmax > 0 else (0.0, 1.0)
-    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 else 0.0, strongest)
+    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 and not colours.blank else 0.0, strongest)
     image = gradient[None] if horizontal else gradient[:, None]
     box = (*extent, 0.0, 1.0) if horizontal else (0.0, 1.0, *extent)
     axes.imshow(image, extent=box, aspect="auto", origin="lower", interpolation="nearest")
     for spine in axes.spines.values():
         spine.set(edgecolor=SOFT_INK, linewidth=0.5)
-    ticks = ([low, 0.0, vmax] if colours.signed else [0.0, vmax / 2, vmax]) if vmax > 0 else [0.0]
+    ticks = _bar_ticks(colours)
     axis: Axis = axes.xaxis
     if not horizontal:
         axes.yaxis.tick_right()
         axis = axes.yaxis
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FixedFormatter([f"{tick:.2g}".replace("-", "−") for tick in ticks]))
-    label = colours.unit if vmax > 0 else "no colour: all maps are zero"
-    if colours.signed and vmax > 0:
-        label += ", signed"
+    axis.set_major_formatter(FixedFormatter([_tick(tick, colours) for tick in ticks]))
+    if horizontal and ticks:  # within the bar's width: words stand next to it
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
+        axes.get_xticklabels()[-1].set_horizontalalignment("right")
+    if not label:
+        return
+    words = f"no colour: {colours.blank}" if colours.blank else colours.unit
     style: dict[str, Any] = {"size": 7.5, "width": room / MM_PER_INCH, "lines": 2, "color": SOFT_INK}
     style["transform"] = axes.transAxes
     if horizontal:
-        place(axes, 0.5, 1.3, label, ha="center", va="bottom", **style)
+        draw_text(axes, 0.5, 1.3, words, ha="center", va="bottom", **style)
     else:
-        place(axes, 3.5, 0.5, label, rotation=90, ha="left", va="center", multialignment="center", **style)
+        draw_text(axes, 3.9, 0.5, words, rotation=90, ha="left", va="center", multialignment="center", **style)
+
+
+def _bar_ticks(colours: Colours) -> list[float]:
+    top = colours.vmax
+    return [] if colours.blank or top == 0 else [-top, 0.0, top] if colours.signed else [0.0, top / 2, top]
+
+
+def bar_number_room(colours: Colours) -> float:
+    """Return the millimetres that the longest number at an upright colour bar takes, its tick included."""
+    return 2.0 + _DIGIT * max((len(_tick(tick, colours)) for tick in _bar_ticks(colours)), default=0)
+
+
+def _tick(value: float, colours: Colours) -> str:
+    """Return a number at the colour bar; at its ends "≥" or "≤" where values lie beyond."""
+    number = f"{value:.2g}".replace("-", "−")
+    if colours.beyond and abs(value) == colours.vmax:
+        return f"{'≥' if value > 0 else '≤'} {number}"
+    return number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,29 @@ from matplotlib.path import Path as Outline
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from matplotlib.transforms import Affine2D
 
-from ecgcam.explanation import Explanation, Floats
 from ecgcam.render import paper, wording
-from ecgcam.render.colour import Colours, average_between, colours, shade
-from ecgcam.render.fonts import place
+from ecgcam.render.colour import (
+    ALL_ZERO,
+    NO_LEAD,
+    TOP_PERCENTILE,
+    Colours,
+    average_between,
+    colours,
+    reference_top,
+    shade,
+)
+from ecgcam.render.fonts import draw_text
 from ecgcam.render.lead_strip import voltage_range
-from ecgcam.render.style import as_delivered
-from ecgcam.timeline import Timeline
+from ecgcam.render.style import PictureOptions, as_delivered
+from ecgcam.render.text_block import Line, TextBlock, headline
+from ecgcam.results.explanation import Explanation, Floats
+from ecgcam.results.timeline import Timeline
 
 # Millimetres.
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 297, 22, 25, 26, 12
+_WIDTH, _LEFT, _RIGHT, _EDGE = 297, 22, 25, 4
 _SCORES, _LEAD, _GAP, _AXIS = 42, 5, 4, 13
-_LEAST_STRIP, _MOST_STRIP, _STRIP_GAP = 20, 50, 9
+_LEAST_STRIP, _MOST_STRIP, _STRIP_GAP = 20, 50, 13
+_SECONDS = 8  # below a strip
 _AIR = 8  # the paper begins on a bold line, which may lie 5 mm off
 _CLOSE = 5  # triangles nearer than this share their numbers
 _LONGEST = 10.0  # seconds of ECG that fit at 25 mm/s
@@ -36,7 +48,11 @@ _MOST_TICKS = 14
 
 @as_delivered()
 def timeline_strip(
-    timeline: Timeline, windows: Sequence[Explanation], *, scale: str = "evidence", dpi: float = paper.DPI
+    timeline: Timeline,
+    windows: Sequence[Explanation],
+    *,
+    scale: str | None = None,
+    options: PictureOptions | None = None,
 ) -> Figure:
     """Draw a timeline.
 
@@ -46,17 +62,25 @@ def timeline_strip(
         What to draw.
     windows : sequence of Explanation
         The lead to show of each of its strongest windows, in the order of `timeline.strongest`.
-    scale : {"evidence", "lead", "raw"}
+    scale : {"evidence", "lead", "raw"}, optional
         Of the maps: raw, or else evidence, which alone compares between windows.
-    dpi : float
-        Pixels per inch.
+    options : PictureOptions, optional
+        Resolution.
     """
+    dpi = (options or PictureOptions()).resolution
+    if scale is None:
+        scale = "raw" if timeline.meta.get("cell_step_ms") is None else "evidence"
     leads = len(timeline.leads)
     plot = _WIDTH - _LEFT - _RIGHT
     strips = [_strip_height(window) for window in windows]
-    height = _TOP + _SCORES + _GAP + leads * _LEAD + _AXIS + sum(strips) + len(strips) * _STRIP_GAP + _BOTTOM
+    room = _WIDTH - _LEFT - 8
+    head, foot = (TextBlock(lines, room, dpi) for lines in (_head(timeline, room, dpi), _foot(timeline, scale)))
+    top, below = _EDGE + head.height + 4, _EDGE + foot.height + _SECONDS
+    height = top + _SCORES + _GAP + leads * _LEAD + _AXIS + sum(strips) + len(strips) * _STRIP_GAP + below
     figure = paper.blank_figure(_WIDTH, height, dpi)
-    bottom = height - _TOP - _SCORES
+    head.draw(figure, _LEFT, height - _EDGE)
+    foot.draw(figure, _LEFT, _EDGE + foot.height)
+    bottom = height - top - _SCORES
     _draw_scores(paper.axes_at(figure, _LEFT, bottom, plot, _SCORES), timeline)
     bottom -= _GAP + leads * _LEAD
     palette = _draw_maps(figure, timeline, (bottom, plot), scale, dpi)
@@ -64,7 +88,6 @@ def timeline_strip(
     for number, (window, room) in enumerate(zip(windows, strips, strict=True), start=1):
         bottom -= room + _STRIP_GAP
         _draw_window(figure, number, window, (bottom, room), palette, dpi)
-    _label(figure, timeline, height, scale)
     return figure
 
 
@@ -97,7 +120,7 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
             at, [high + 0.07 * room] * len(at), linestyle="none", marker="v", markersize=4.5, markeredgewidth=0, **style
         )
         words = ", ".join(map(str, sorted(group)))
-        place(
+        draw_text(
             axes,
             float(np.mean(at)),
             high + 0.11 * room,
@@ -111,11 +134,11 @@ def _draw_scores(axes: Axes, timeline: Timeline) -> None:
     ticks = _nice_ticks(low, high)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(FixedFormatter([f"{tick:.6g}".replace("-", "−") for tick in ticks]))
-    place(
-        axes, 1.008, level, "every lead\nfilled", size=7, color=paper.SOFT_INK, va="center", lines=2,
+    draw_text(
+        axes, 1.008, level, "without\nECG", size=7, color=paper.SOFT_INK, va="center", lines=2,
         transform=axes.get_yaxis_transform(),
     )  # fmt: skip
-    place(
+    draw_text(
         axes, -0.05, 0.5, "score", size=8, color=paper.SOFT_INK, rotation=90, ha="center", va="center",
         transform=axes.transAxes,
     )  # fmt: skip
@@ -141,7 +164,7 @@ def _reach(timeline: Timeline) -> float:
 
 
 def _stretches_without(timeline: Timeline) -> list[tuple[float, float]]:
-    """Return from when to when (s) no window says anything: before the first, where some are missing, after the last."""
+    """Return from when to when (s) no window gives a value: before the first, where some are missing, after the last."""
     length, end = timeline.window_seconds, float(timeline.meta["seconds"])
     starts = timeline.window_start
     gaps = np.flatnonzero(np.diff(starts) > _reach(timeline))
@@ -167,7 +190,7 @@ def _groups(times: npt.NDArray[np.float64], close: float) -> list[list[int]]:
 
 
 def _draw_maps(figure: Figure, timeline: Timeline, place_at: tuple[float, float], scale: str, dpi: float) -> Colours:
-    """Draw a band a lead: each column of pixels holds the mean of its moments."""
+    """Draw a band for each lead: each column of pixels holds the mean of its moments."""
     bottom, plot = place_at
     leads = len(timeline.leads)
     axes = paper.axes_at(figure, _LEFT, bottom, plot, leads * _LEAD)
@@ -179,11 +202,17 @@ def _draw_maps(figure: Figure, timeline: Timeline, place_at: tuple[float, float]
     mean = np.divide(average_between(values, edges), known, out=np.zeros((leads, columns)), where=known > 1e-9)
     mean = _between_windows(mean, timeline)
     signed = bool(timeline.meta.get("signed"))
-    unit = "map, in the method's units" if scale == "raw" else "similarity per second"
+    unit = "map, in the method's units" if scale == "raw" else "evidence: score per second"
     if scale != "raw" and timeline.meta.get("against"):
-        unit = f"difference in {unit}"
-    palette = Colours(mean, float(np.abs(mean).max(initial=0.0)), signed, unit)
-    image = shade(mean, palette.vmax, 1.0)
+        unit = "evidence: difference of scores per second"
+    coloured = np.abs(mean[mean != 0])
+    top = max(
+        float(np.percentile(coloured, TOP_PERCENTILE)) if coloured.size else 0.0, reference_top(timeline.meta, scale)
+    )
+    blank = "" if coloured.size else NO_LEAD if np.any(timeline.map) else ALL_ZERO
+    beyond = bool(coloured.size) and float(coloured.max()) > top * (1 + 1e-6)
+    palette = Colours(mean, top, signed, unit, scale=scale, beyond=beyond, blank=blank)
+    image = shade(mean, palette.vmax, palette.strongest)
     axes.imshow(image, extent=(0, seconds, 0, leads), aspect="auto", interpolation="nearest", zorder=paper.MAP)
     paper.draw_hatch(axes, _boxes_without_signal(timeline, seconds))
     for row in range(1, leads):
@@ -192,12 +221,12 @@ def _draw_maps(figure: Figure, timeline: Timeline, place_at: tuple[float, float]
     axes.set_ylim(0, leads)
     _label_time(axes, seconds, leads * _LEAD)
     for row, lead in enumerate(timeline.leads):
-        place(
+        draw_text(
             axes, -0.006, leads - row - 0.5, lead, size=8, weight="bold", color=paper.INK, ha="right", va="center",
             transform=axes.get_yaxis_transform(),
         )  # fmt: skip
     bar = paper.axes_at(figure, _LEFT + plot + 3, bottom, 4, leads * _LEAD)
-    paper.draw_colour_bar(bar, palette, horizontal=False, room=max(leads * _LEAD, 40), strongest=1.0)
+    paper.draw_colour_bar(bar, palette, horizontal=False, room=max(leads * _LEAD, 40))
     return palette
 
 
@@ -235,7 +264,11 @@ def _boxes_without_signal(timeline: Timeline, seconds: float) -> list[Outline]:
 def _strip_height(window: Explanation) -> int:
     """Return how much paper the lead's voltages need, mm."""
     low, high = voltage_range(window.signal[0], window.valid[0])
-    return min(max(5 * math.ceil(((high - low) * paper.MM_PER_MV + _AIR) / 5), _LEAST_STRIP), _MOST_STRIP)
+    return max(5 * math.ceil(((high - low) * _gain(low, high) + _AIR) / 5), _LEAST_STRIP)
+
+
+def _gain(low: float, high: float) -> float:
+    return paper.fitting_gain(high - low, _MOST_STRIP - _AIR)
 
 
 def _draw_window(
@@ -251,63 +284,65 @@ def _draw_window(
     width = seconds * paper.MM_PER_SECOND
     axes = paper.axes_at(figure, _LEFT, bottom, width, room)
     paper.draw_grid(axes, width, room, phase=start * paper.MM_PER_SECOND % 5)
-    palette = colours(window, "raw" if whole.unit.startswith("map") else "evidence")
-    shown = (window.time >= start - 1e-6) & (window.time < start + seconds)
-    signal = window.signal[0][shown & window.valid[0]]
-    low, high = (float(signal.min()), float(signal.max())) if len(signal) else (0.0, 0.0)
-    span = room / paper.MM_PER_MV
-    base = 0.5 * round(((low + high) / 2 - span / 2) / 0.5)
-    paper.MapOnPaper(window, palette, dpi).draw(axes, 0, base, base + span)
-    paper.draw_hatch(axes, paper.invalid_boxes(window.valid[0], float(window.time[0]), window.fs, base, base + span))
+    # The colours of the bands above: one scale for the whole picture.
+    palette = replace(colours(window, whole.scale), vmax=whole.vmax, strongest=whole.strongest)
+    low, high = voltage_range(window.signal[0], window.valid[0])
+    gain = _gain(low, high)
+    zero = 5 * round((room / 2 - (low + high) / 2 * gain) / 5)
+    paper.MapOnPaper(window, palette, dpi).draw(axes, 0, 0, room)
+    paper.draw_hatch(axes, paper.invalid_boxes(window.valid[0], float(window.time[0]), window.fs, 0, room))
     trace = np.where(window.valid[0], window.signal[0], np.nan)
-    axes.plot(window.time, trace, color=paper.INK, linewidth=0.9, zorder=paper.TRACE)
+    axes.plot(window.time, zero + gain * trace, color=paper.INK, linewidth=0.9, zorder=paper.TRACE)
+    paper.label_seconds(axes, start, seconds)
     axes.set_xlim(start, start + seconds)
-    axes.set_ylim(base, base + span)
+    axes.set_ylim(0, room)
     words = (
-        f"{number}  ·  {clock(float(window.time[0]), tenths=True)}  ·  score {window.score:.3f}  ·  "
-        f"{window.leads[0]}, gain {wording.signed(float(window.gains[0]))}, the largest of this window"
+        f"{number}  ·  {clock(float(window.time[0]), tenths=True)}  ·  score {wording.number(window.score)}  ·  "
+        f"{window.leads[0]}, the lead that adds most alone: {wording.signed(float(window.gains[0]))}"
     )
-    if len(signal) and (low < base or high > base + span):
-        words += f"  ·  {wording.OFF_PAPER}"
+    if gain != paper.MM_PER_MV:
+        words += f"  ·  {gain:.3g} mm/mV"
     whole_height = figure.get_size_inches()[1] * paper.MM_PER_INCH
-    place(
+    draw_text(
         figure, _LEFT / _WIDTH, (bottom + room + 1.6) / whole_height, words, size=8, weight="bold", color=paper.INK,
         width=(_WIDTH - _LEFT - _RIGHT) / paper.MM_PER_INCH,
     )  # fmt: skip
-    place(
+    draw_text(
         axes, -0.01, 0.5, window.leads[0], size=10, weight="bold", color=paper.INK, ha="right", va="center",
         transform=axes.transAxes,
     )  # fmt: skip
 
 
-def _label(figure: Figure, timeline: Timeline, height: float, scale: str) -> None:
-    room = (_WIDTH - _LEFT - 8) / paper.MM_PER_INCH
-    soft: dict[str, Any] = {"color": paper.SOFT_INK, "width": room}
-
-    def write(y: float, text: str, **style: Any) -> None:
-        place(figure, _LEFT / _WIDTH, y / height, text, **style)
-
-    meta, seconds = timeline.meta, float(timeline.meta["seconds"])
-    write(height - 9, wording.prompt(timeline), size=11, weight="bold", color=paper.INK, width=room)
+def _head(timeline: Timeline, room: float, dpi: float) -> list[Line]:
+    """Return what stands above the scores: the prompt, the facts, how maps were made, every warning."""
+    meta, soft = timeline.meta, paper.SOFT_INK
     steps = np.diff(timeline.window_start)
     hop = f", one every {float(np.median(steps)):g} s" if len(steps) else ""
     facts = [
-        f"record {wording.shortened(str(meta['record']), 60)}, {clock(seconds)} long",
+        f"record {wording.shortened(str(meta['record']), 60)}, {clock(float(meta['seconds']))} long",
         f"{len(timeline.score)} windows of {timeline.window_seconds:g} s{hop}",
-        f"score {timeline.score.min():.3f} to {timeline.score.max():.3f}, median {np.median(timeline.score):.3f}",
+        f"score {wording.number(float(timeline.score.min()))} to {wording.number(float(timeline.score.max()))}, "
+        f"median {wording.number(float(np.median(timeline.score)))}",
     ]
     if meta["missing"]:
         facts.append(f"{len(meta['missing'])} windows could not be explained")
-    write(height - 15, "  ·  ".join(facts), size=8.5, **soft)
-    write(height - 20.5, wording.provenance(timeline), size=8, **soft)
+    return [
+        headline(wording.prompt(timeline), 11, room, dpi),
+        Line("  ·  ".join(facts), 8.5, 3, colour=soft),
+        Line(wording.provenance(timeline), 8, 3, colour=soft),
+        *(Line(warning, 8, 3, colour=paper.NOTE_INK) for warning in wording.warnings(timeline)),
+    ]
+
+
+def _foot(timeline: Timeline, scale: str) -> list[Line]:
     notes = [
         paper.RESEARCH,
-        "▼ the windows that score highest, none overlapping; below them the lead with the largest gain, map behind the trace, "
-        "on a colour scale of each window's own",
+        "▼ the windows that score highest, none overlapping; below them the lead that adds most alone, map behind the trace, "
+        "seconds below each strip; colours as in the bands",
         f"maps: {'raw, ' if scale == 'raw' else ''}{_joined(timeline)}",
-        paper.SPEED,
+        f"{paper.speed()}, where not stated otherwise",
     ]
-    write(2.5, "  ·  ".join(notes), size=7, lines=2, va="bottom", **soft)
+    return [Line("  ·  ".join(notes), 7, 4, colour=paper.SOFT_INK)]
 
 
 def _joined(timeline: Timeline) -> str:
@@ -324,7 +359,7 @@ def _label_time(axes: Axes, seconds: float, height: float) -> None:
     ticks = np.arange(0, seconds + 1e-6, step)
     axes.xaxis.set_major_locator(FixedLocator(ticks.tolist()))
     axes.xaxis.set_major_formatter(FixedFormatter([clock(float(tick)) for tick in ticks]))
-    place(
+    draw_text(
         axes, 0.5, -7.5 / height,
         "from the start of the record, h:mm:ss", size=8, color=paper.SOFT_INK, ha="center", va="top",
         transform=axes.transAxes,

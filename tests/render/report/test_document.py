@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,16 +66,61 @@ def test_hand_worked_evidence() -> None:
     assert of["top"] == 1.5
 
 
-def test_a_trace_that_leaves_the_paper_says_so() -> None:
+def test_a_tall_lead_has_half_standard() -> None:
     made = explanation()
     signal = made.signal.copy()
-    signal[1, 3:6] = -16.0
+    signal[1, 3:6] = -7.0
     (kept,) = content(report_html([(replace(made, signal=signal), {})], []))["signals"].values()
-    assert kept["cut"] == ["", "the trace leaves the paper"]
+    assert kept["gain"] == [10.0, 5.0]  # 1.9 and 8.0 mV on at most 54 mm
     missing = made.valid.copy()
     missing[1, 3:6] = False
     (kept,) = content(report_html([(replace(made, signal=signal, valid=missing), {})], []))["signals"].values()
-    assert kept["cut"] == ["", ""]
+    assert kept["gain"] == [10.0, 10.0]
+
+
+def test_verdict_check_and_ranks() -> None:
+    made = explanation()
+    made.valid[1] = False
+    made.meta["verdict"] = {"answer": "yes", "score": 0.75, "rank": 1, "of": 9, "percentile": 98.0, "basis": "x"}
+    made.meta["check"] = {"removed": 0.1, "drop": 0.3, "random": 0.05, "random_sd": 0.01, "draws": 16, "passed": True}
+    (result,) = content(report_html([(made, {})]))["results"]
+    assert result["verdict"]["answer"] == "yes"
+    assert result["check"]["passed"] is True
+    assert "rank 1 of 9 prompts" in result["outcome"]
+    assert [lead["rank"] for lead in result["leads"]] == [1, None]
+    (bare,) = content(report_html([(explanation(), {})]))["results"]
+    assert (bare["verdict"], bare["check"]) == (None, None)
+    assert bare["criteria"] == {"sentence": "", "rows": []}
+    row = {
+        "name": "lbbb/qrs-duration",
+        "text": "QRS at least 120 ms",
+        "holds": True,
+        "value": 152.0,
+        "unit": "ms",
+        "density": 2.66,
+    }
+    made.meta.update({"criteria": [row], "reasons": {"right": True, "sentence": "evidence lies there"}})
+    (with_criteria,) = content(report_html([(made, {})]))["results"]
+    assert with_criteria["criteria"]["sentence"] == "Evidence lies there"
+    (only,) = with_criteria["criteria"]["rows"]
+    assert list(only.values()) == ["QRS at least 120 ms", "yes", "152 ms", "2.7 ×", "–", "–"]
+
+
+def test_the_script_s_computations() -> None:
+    """Node's own test runner on logic.test.cjs; the node that playwright brings will do."""
+    node = shutil.which("node")
+    if node is None:
+        with contextlib.suppress(ImportError):
+            from playwright._impl._driver import compute_driver_executable
+
+            node = str(compute_driver_executable()[0])
+    if node is None:
+        assert not os.environ.get("CI"), "CI must not skip: install node or playwright"
+        pytest.skip("needs node")
+    done = subprocess.run(
+        [node, "--test", Path(__file__).with_name("logic.test.cjs")], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_prompts_of_one_recording_share_their_signal() -> None:
@@ -152,7 +201,7 @@ def test_damaged_evidence_is_refused(tmp_path: Path, line: str, says: str) -> No
 def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
     row = dict.fromkeys(("text", "method", "mask", "metric", "direction"), "x") | {"mean": "high"}
     (tmp_path / "evidence.jsonl").write_text(json.dumps(row))
-    with pytest.raises(EcgcamError, match="its mean is no number"):
+    with pytest.raises(EcgcamError, match="its mean is not a number"):
         read_judgements([tmp_path])
     with pytest.raises(EcgcamError, match="not a finite number"):
         report_html([(replace(explanation(), meta=explanation().meta | {"seed": float("nan")}), {})])

@@ -1,6 +1,6 @@
 """What several families share: transformer blocks under the names that their checkpoints use, and keys put in order.
 
-Attention is written out, with the softmax a module of its own, so that methods that read it find it (see `models.attends`);
+Attention is written out, with the softmax as a separate module, so that methods on attention find it;
 each class keeps the parameter names of one line of published code.
 """
 
@@ -40,7 +40,7 @@ WEIGHT_NORM = (
 
 
 def sized_head(head: nn.Linear, state: State, name: str) -> nn.Linear | nn.Identity:
-    """Return a head as wide as the one in a checkpoint, or none where the checkpoint brings none; on the ``meta`` device.
+    """Return a head as wide as the one in a checkpoint, or none where the checkpoint has none; on the ``meta`` device.
 
     How many classes a published classifier has differs from file to file, and encoders come without any.
     """

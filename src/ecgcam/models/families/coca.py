@@ -1,7 +1,7 @@
 """ECG-CoCa, the ECG-text model of ECG-Chat: open_clip's CoCa on patches of twelve leads (Zhao et al. 2024, arXiv:2408.08849).
 
-Pre-norm blocks as in CLIP, a class token, and a linear projection on each side. The text decoder is in the file and not on
-that path.
+Pre-norm blocks as in CLIP, a class token, and a linear projection on each side. The text decoder is in the file and is
+left out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.attends import SelfAttention
 from ecgcam.models.families.blocks import PackedAttention, State, without
+from ecgcam.protocol.attention import SelfAttention
 
 _UNUSED = ("text.transformer.", "text_decoder.", "logit_scale", "logit_bias")
 
@@ -100,12 +100,12 @@ class CocaNetwork(nn.Module):
         return self.ecg.readout(tokens)
 
     def self_attention(self) -> SelfAttention:
-        """Say where each block's attention is; token 0 is the class token, and all that is read."""
+        """Return where each block's attention is; only the class token, token 0, is read out."""
         blocks = tuple(f"ecg.transformer.resblocks.{i}" for i in range(len(self.ecg.transformer.resblocks)))
         return SelfAttention(tuple(f"{block}.attn.attend" for block in blocks), blocks, blocks[-2], class_token=True)
 
     def project_text(self, features: Tensor) -> Tensor:
-        """Return joint embeddings (P, joint), before L2, of the text tower's class token (P, text_width)."""
+        """Return joint embeddings (P, joint), before L2, of the text tower's mean token (P, text_width)."""
         projected: Tensor = self.text.proj(features)
         return projected
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.attends import SelfAttention
 from ecgcam.models.families.blocks import WEIGHT_NORM, State, renamed, without
 from ecgcam.models.families.wav2vec2 import PRETRAINING, Wav2Vec2Encoder
+from ecgcam.protocol.attention import SelfAttention
 
 _UNUSED = (
     "language_encoder.", "modality_type_embeddings.", "multi_modal_ecg_layers.", "multi_modal_language_layers.",
@@ -59,7 +59,7 @@ class DBetaNetwork(nn.Module):
         return embedded
 
     def self_attention(self) -> SelfAttention:
-        """Say where each block's attention is; token 0 is the class token, and all that is read."""
+        """Return where each block's attention is; only the class token, token 0, is read out."""
         return self.ecg_encoder.attention("ecg_encoder.", class_token=True)
 
     def project_text(self, features: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ecgcam.models.attends import SelfAttention
 from ecgcam.models.families.blocks import WEIGHT_NORM, State, renamed, sized_head, without
 from ecgcam.models.families.wav2vec2 import PRETRAINING, Wav2Vec2Encoder
+from ecgcam.protocol.attention import SelfAttention
 
 
 class EcgFmNetwork(nn.Module):
@@ -29,7 +29,7 @@ class EcgFmNetwork(nn.Module):
         return logits
 
     def self_attention(self) -> SelfAttention:
-        """Say where each block's attention is; the mean of the tokens is read."""
+        """Return where each block's attention is; the mean of the tokens is read out."""
         return self.encoder.attention("encoder.")
 
     def adapt_state(self, state: State, _source: Path) -> State:

@@ -1,7 +1,7 @@
-"""EchoingECG: a residual network with probabilistic embeddings beside BioBERT (Gao et al., MICCAI 2025).
+"""EchoingECG: a residual network with probabilistic embeddings, and BioBERT (Gao et al., MICCAI 2025).
 
 Each side has a head for the mean and one for the spread of its embedding; the score is that of the means. The pooling sorts each
-feature over time and weighs it by rank (Chen et al., CVPR 2021, arXiv:2011.04305), so that what it reads has no fixed place.
+feature over time and weighs it by rank (Chen et al., CVPR 2021, arXiv:2011.04305), so what it reads has no fixed place in time.
 """
 
 from __future__ import annotations

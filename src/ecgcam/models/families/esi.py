@@ -1,6 +1,6 @@
-"""ESI: a ConvNeXt V2 in one dimension beside BioLinkBERT (Yu et al., TMLR 2024, arXiv:2405.19366).
+"""ESI: a ConvNeXt V2 in one dimension, and BioLinkBERT (Yu et al., TMLR 2024, arXiv:2405.19366).
 
-The captioning layers, and the attention pooling that the published run passes by, are in the file and not on that path.
+The captioning layers, and the attention pooling that the published run does not use, are in the file and are left out.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class TimeNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised channels."""
+        # Of a channel that is constant, as without ECG, the difference from its mean is rounding, which the division makes as
+        # large as a signal. Less its first value, it is exactly 0.
+        x = x - x[..., :1]
         normed = (x - x.mean(dim=-1, keepdim=True)) / (x.std(dim=-1, keepdim=True) + 1e-6)
         return normed * self.weight + self.bias
 

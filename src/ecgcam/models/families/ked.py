@@ -1,10 +1,10 @@
-"""KED: a query decoder asks the ECG's tokens whether a text is true of them (Tian et al. 2024, doi:10.1016/j.xcrm.2024.101875).
+"""KED: a query decoder over the ECG's tokens scores whether a text is true (Tian et al. 2024, doi:10.1016/j.xcrm.2024.101875).
 
-The score of a prompt is no product of two embeddings: each prompt is a query to a decoder over the ECG's tokens, and the score
-is the difference of its two logits, true less false. So that it can be asked like the others, the prompts asked so far stand
-in slots: a signal's embedding begins with its scores of all of them, and a prompt's own is one at its slot and zero elsewhere.
-The rest of both has no part in the score: the mean token (published training aligned it with reports) tells how far two signals
-are apart, the query how far two prompts are.
+The score of a prompt is not the product of two embeddings: each prompt is a query to a decoder over the ECG's tokens, and the
+score is the difference of its two logits, true minus false. To fit the interface of the other models, the prompts so far have
+numbered slots: a signal's embedding begins with its scores for all of them, and a prompt's embedding is one at its slot and zero
+elsewhere. The remaining entries have no part in the score: the mean token (aligned with reports in training) measures the
+distance of two signals, the query that of two prompts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNUSED = ("model.decoder.norm.", "model.logit_scale", "text_encoder.bert_model.
 
 
 class Decoder(nn.Module):
-    """Queries (B, P, W) that look at a memory (B, N, W), each by itself -> (B, P, W)."""
+    """Queries (B, P, W) that attend to a memory (B, N, W), each alone -> (B, P, W)."""
 
     def __init__(self, width: int, depth: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Decoder(nn.Module):
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
         """Return the last layer's queries."""
-        # A prompt's score is its own: published code asks all labels of a data set at once, and lets them look at each other.
+        # Each prompt is scored alone: published code decodes all labels of a data set together, with attention between them.
         others = ~torch.eye(queries.shape[1], dtype=torch.bool, device=queries.device)
         for layer in self.layers:
             queries = layer(queries, memory, tgt_mask=others)
@@ -48,11 +48,11 @@ class Decoder(nn.Module):
 class QueryNetwork(nn.Module):
     """Queries (P, W) and the ECG's tokens (B, N, W) to scores (B, P)."""
 
-    def __init__(self, width: int, depth: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, depth: int, heads: int, hidden: int, head: int) -> None:
         super().__init__()
         self.decoder_norm = nn.LayerNorm(width)
         self.decoder = Decoder(width, depth, heads, hidden)
-        self.mlp_head = nn.Sequential(nn.Linear(width, 2))
+        self.mlp_head = nn.Sequential(nn.Linear(width, head), nn.GELU(), nn.Linear(head, 2))
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Return the logit of true less that of false; one normalisation serves queries, tokens and what comes out."""
@@ -72,19 +72,19 @@ class TextSide(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return queries, each worked out by itself, so that a prompt's does not depend on the others by a rounding."""
+        """Return queries, computed one at a time, so that rounding does not make one depend on the others."""
         return torch.cat([self.mlp_embed(row) for row in torch.split(features, 1)])
 
 
 class Asked(list[Tensor]):
-    """The queries asked so far, in their slots. Copies of a network have them in common: prompts are asked of the first."""
+    """The queries of the prompts so far, in their slots. Copies of a network share them with the original."""
 
     def __deepcopy__(self, _memo: dict[int, object]) -> Asked:
         return self
 
 
 class KedNetwork(nn.Module):
-    """Signal (B, 12, 1000) -> its scores of the prompts asked, its mean token at unit length, zeros: (B, SLOTS + 2 W)."""
+    """Signal (B, 12, 1000) -> its scores of the prompts so far, its mean token at unit length, zeros: (B, SLOTS + 2 W)."""
 
     def __init__(self, ecg: nn.Sequential, model: QueryNetwork, text: TextSide, text_width: int) -> None:
         super().__init__()
@@ -99,11 +99,11 @@ class KedNetwork(nn.Module):
         if self._asked:
             asked = self.model(torch.stack(self._asked).to(tokens), tokens)
             scores = torch.cat([asked, scores[:, len(self._asked) :]], dim=1)
-        place = normalize(tokens.mean(dim=1), dim=-1)
-        return torch.cat([scores, place, torch.zeros_like(place)], dim=1)
+        comparable_embedding = normalize(tokens.mean(dim=1), dim=-1)
+        return torch.cat([scores, comparable_embedding, torch.zeros_like(comparable_embedding)], dim=1)
 
-    def place(self, embedding: Tensor) -> Tensor:
-        """Return embeddings (..., SLOTS + 2 W) without the scores in them: where signals are, whatever was asked."""
+    def comparable_embedding(self, embedding: Tensor) -> Tensor:
+        """Return embeddings (..., SLOTS + 2 W) without the scores: comparable whatever the prompts."""
         return torch.cat([torch.zeros_like(embedding[..., :SLOTS]), embedding[..., SLOTS:]], dim=-1)
 
     def project_text(self, features: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class KedNetwork(nn.Module):
         Raises
         ------
         EcgcamError
-            If more prompts were asked of this network than it has slots.
+            If there are more prompts than slots.
         """
         queries = self.text_encoder_head(features).detach()
         slots = torch.zeros(len(queries), SLOTS, device=queries.device)
@@ -125,14 +125,23 @@ class KedNetwork(nn.Module):
             if torch.equal(asked, query):
                 return i
         if len(self._asked) == SLOTS:
-            raise EcgcamError(
-                f"ked: one loaded model answers {SLOTS} different prompts; load it again for the next ones"
-            )
+            raise EcgcamError(f"ked: a loaded model scores at most {SLOTS} different prompts; load it again for others")
         self._asked.append(query)
         return len(self._asked) - 1
 
     def adapt_state(self, state: State, _source: Path) -> State:
-        """Return the part of a checkpoint that is this network."""
+        """Return the part of a checkpoint that is this network, whose head is the file's: of two layers, or of one.
+
+        The published code had one layer (768 to 2) in its first commit, and has two (768, 2048, 2) since March 2024.
+        """
+        first = state.get("model.mlp_head.0.weight")
+        if first is not None and first.ndim == 2:
+            width = self.model.decoder_norm.normalized_shape[0]
+            with torch.device("meta"):
+                layers: list[nn.Module] = [nn.Linear(width, len(first))]
+                if "model.mlp_head.2.weight" in state:
+                    layers += [nn.GELU(), nn.Linear(len(first), 2)]
+            self.model.mlp_head = nn.Sequential(*layers)
         return renamed(without(without_twins(state), _UNUSED), [(r"^text_encoder\.", "text_encoder_head.")])
 
 
@@ -142,9 +151,10 @@ def build(
     layers: int = 7,
     heads: int = 4,
     hidden: int = 1024,
+    head: int = 2048,
     text_width: int = 768,
 ) -> KedNetwork:
     """Return a network with untrained weights; each stage's width and blocks, and the sizes of the query decoder."""
     width = EXPANSION * widths[-1]
     ecg = nn.Sequential(*trunk(widths, depths))
-    return KedNetwork(ecg, QueryNetwork(width, layers, heads, hidden), TextSide(text_width, width), text_width)
+    return KedNetwork(ecg, QueryNetwork(width, layers, heads, hidden, head), TextSide(text_width, width), text_width)

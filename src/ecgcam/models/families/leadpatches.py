@@ -72,7 +72,7 @@ class GatedPair(nn.Sequential):
 
 
 class NormedAttention(Attention):
-    """Attention without bias behind a normalisation of its own."""
+    """Attention without bias, after a layer normalisation."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, bias=False)

@@ -82,8 +82,8 @@ class MelpNetwork(nn.Module):
         """
         if isinstance(self.proj_t, nn.Identity):
             raise EcgcamError(
-                "melp: this checkpoint is the ECG tower alone, without the projection of text (proj_t.*); give embeddings "
-                "in the joint space with --embeddings, or a whole MELP checkpoint"
+                "melp: this checkpoint holds only the ECG tower, without the projection of text (proj_t.*); give embeddings "
+                "in the joint space with `embeddings`, or a whole MELP checkpoint"
             )
         projected: Tensor = self.proj_t(features)
         return projected

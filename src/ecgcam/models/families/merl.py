@@ -3,7 +3,7 @@
 Two signal encoders, a 1-D ResNet (He et al. 2016) and a 1-D ViT (Dosovitskiy et al. 2021), with the state-dict keys of the
 published checkpoints. The joint embedding of the ResNet is `downconv` and attention pooling, that of the ViT the mean of
 the tokens, `norm` and `proj_e`. `linear1`, `linear2` and the ResNet's `ecg_encoder.linear` are in every checkpoint, but not
-on that path (the first two serve a loss between two dropouts of one signal), so they are held and never run.
+on that path (the first two serve a loss between two dropouts of one signal), so they are loaded and never run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
-from ecgcam.models.attends import AttentionPooling, SelfAttention
-from ecgcam.models.families.blocks import TransformerBlock
+from ecgcam.models.families.blocks import TransformerBlock, renamed, without
+from ecgcam.protocol.attention import AttentionPooling, SelfAttention
 
 JOINT_WIDTH = 256
 TEXT_WIDTH = 768
@@ -143,7 +143,7 @@ class AttentionPool(nn.Module):
     cells : int
         The learned positions fix their number.
     heads : int
-        Of the attention; no weight's shape depends on it, so only numbers tell a wrong one.
+        Of the attention; no shape of a weight depends on it, so only the output shows a wrong number.
     """
 
     def __init__(self, cells: int, heads: int) -> None:
@@ -175,10 +175,10 @@ class ViTEncoder(nn.Module):
 
     patch = 50
 
-    def __init__(self, width: int, depth: int = 12) -> None:
+    def __init__(self, width: int, depth: int = 12, samples: int = _SAMPLES) -> None:
         super().__init__()
         self.to_patch_embedding = nn.Conv1d(12, width, self.patch, self.patch, bias=False)
-        self.pos_embedding = nn.Parameter(torch.zeros(1, _SAMPLES // self.patch, width))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, samples // self.patch, width))
         for i in range(depth):
             self.add_module(f"block{i}", TransformerBlock(width))
         self.norm = nn.LayerNorm(width)
@@ -209,6 +209,13 @@ class MerlNetwork(nn.Module):
     """What both kinds share: the text projection, and which checkpoints fit. Signals (B, 12, 5000) -> (B, 256) before L2."""
 
     text_width = TEXT_WIDTH
+    # Samples of a cell.
+    step: int
+
+    @property
+    def cells(self) -> int:
+        """How many cells the learned positions are for."""
+        raise NotImplementedError
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -222,7 +229,9 @@ class MerlNetwork(nn.Module):
         return projected
 
     def adapt_state(self, state: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
-        """Return the part of a checkpoint that is this network: all but the language model.
+        """Return the part of a checkpoint that is this network, with as many positions as the file has.
+
+        ECG-Bench (github.com/willxxy/ECG-Bench) calls the encoder `resnet.`; MELP's copy of MERL adds `logit_scale`.
 
         Raises
         ------
@@ -230,25 +239,51 @@ class MerlNetwork(nn.Module):
             If the file is the signal encoder alone: it has no joint space, and an untrained projection in its place would
             give plausible pictures of nothing.
         """
+        state = renamed(state, [(r"^resnet\.", "ecg_encoder."), (r"^lm\.", "lm_model.")])
         if not any(key.startswith("ecg_encoder.") for key in state) and any(
             key.startswith(("conv1.", "to_patch_embedding.")) for key in state
         ):
             raise EcgcamError(
-                f"{source}: holds MERL's signal encoder alone (as *_encoder.pth does), without the projections of signal "
+                f"{source}: holds only MERL's signal encoder (as *_encoder.pth does), without the projections of signal "
                 "and text into the joint space, so it has no score with a text; use the whole checkpoint "
                 "(*_bestZeroShotAll_ckpt.pth or *_final_total.pth)"
             )
-        return {key: value for key, value in state.items() if not key.startswith("lm_model.")}
+        return without(state, ("lm_model.", "logit_scale"))
+
+    def window_problem(self, samples: int) -> str:
+        """Return why a window of so many samples does not fit the learned positions; empty if it does."""
+        step, cells = self.step, self.cells
+        if -(-samples // step) == cells:
+            return ""
+        return (
+            f"its {cells} learned positions are those of windows of {(cells - 1) * step + 1} to {cells * step} samples, and "
+            f"the model file's window has {samples}; write fs and seconds into a copy of the model file"
+        )
 
 
 class MerlResNet(MerlNetwork):
     """MERL with a ResNet: encoder -> `downconv` -> attention pooling."""
 
-    def __init__(self, depths: tuple[int, ...], bottleneck: bool, pool_heads: int = 4) -> None:
+    step = 16
+
+    def __init__(self, depths: tuple[int, ...], bottleneck: bool, pool_heads: int = 4, samples: int = _SAMPLES) -> None:
         super().__init__(JOINT_WIDTH)
         self.ecg_encoder = ResNetEncoder(depths, bottleneck)
         self.downconv = PointwiseConv(self.ecg_encoder.channels, JOINT_WIDTH, 1)
-        self.att_pool_head = AttentionPool(-(-_SAMPLES // 16), pool_heads)
+        self.att_pool_head = AttentionPool(-(-samples // self.step), pool_heads)
+
+    @property
+    def cells(self) -> int:
+        """How many cells the learned positions are for; the first one is the query's."""
+        return self.att_pool_head.positional_embedding.shape[1] - 1
+
+    def adapt_state(self, state: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
+        """Return the part of a checkpoint that is this network, with as many positions as the file has."""
+        state = super().adapt_state(state, source)
+        self.att_pool_head.positional_embedding = _positions(
+            state.get("att_pool_head.positional_embedding"), self.att_pool_head.positional_embedding
+        )
+        return state
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the joint embedding, before L2."""
@@ -256,16 +291,33 @@ class MerlResNet(MerlNetwork):
         return embedded
 
     def attention_pooling(self) -> AttentionPooling:
-        """Say where the head's weights are; the query's own token comes first."""
-        return AttentionPooling("att_pool_head.mhsa.attend", f"ecg_encoder.layer{self.ecg_encoder.stages}", skip=1)
+        """Return where the head's attention is; the query's own token comes first."""
+        return AttentionPooling(
+            "att_pool_head.mhsa.attend", f"ecg_encoder.layer{self.ecg_encoder.stages}", n_prefix_tokens=1
+        )
 
 
 class MerlViT(MerlNetwork):
     """MERL with a ViT: encoder (mean token, normalised) -> `proj_e`."""
 
-    def __init__(self, width: int) -> None:
+    step = ViTEncoder.patch
+
+    @property
+    def cells(self) -> int:
+        """How many patches the learned positions are for."""
+        return self.ecg_encoder.pos_embedding.shape[1]
+
+    def adapt_state(self, state: dict[str, Tensor], source: Path) -> dict[str, Tensor]:
+        """Return the part of a checkpoint that is this network, with as many positions as the file has."""
+        state = super().adapt_state(state, source)
+        self.ecg_encoder.pos_embedding = _positions(
+            state.get("ecg_encoder.pos_embedding"), self.ecg_encoder.pos_embedding
+        )
+        return state
+
+    def __init__(self, width: int, samples: int = _SAMPLES) -> None:
         super().__init__(width)
-        self.ecg_encoder = ViTEncoder(width)
+        self.ecg_encoder = ViTEncoder(width, samples=samples)
         self.proj_e = nn.Sequential(
             nn.Linear(width, JOINT_WIDTH),
             nn.BatchNorm1d(JOINT_WIDTH),
@@ -280,7 +332,7 @@ class MerlViT(MerlNetwork):
         return embedded
 
     def self_attention(self) -> SelfAttention:
-        """Say where each block's attention is; the tokens are the patches, and their mean is read."""
+        """Return where each block's attention is; the tokens are the patches, and their mean is the output."""
         blocks = tuple(f"ecg_encoder.block{i}" for i in range(self.ecg_encoder.depth))
         return SelfAttention(tuple(f"{block}.attn.fn.attend" for block in blocks), blocks, blocks[-1])
 
@@ -290,13 +342,15 @@ class MerlViT(MerlNetwork):
         return embedded
 
 
-def build(arch: str) -> MerlNetwork:
+def build(arch: str, samples: int = _SAMPLES) -> MerlNetwork:
     """Return a network with untrained weights.
 
     Parameters
     ----------
     arch : str
         ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``vit-tiny``, ``vit-small``, ``vit-middle``, ``vit-base``.
+    samples : int
+        Length of the window that the learned positions are for, unless a checkpoint has others.
 
     Raises
     ------
@@ -304,15 +358,22 @@ def build(arch: str) -> MerlNetwork:
         If there is no such architecture.
     """
     if arch in RESNETS:
-        return MerlResNet(*RESNETS[arch])
+        return MerlResNet(*RESNETS[arch], samples=samples)
     if arch in VITS:
-        return MerlViT(VITS[arch])
+        return MerlViT(VITS[arch], samples)
     raise EcgcamError(f"options.arch: MERL has no {arch!r}; choose from {', '.join([*RESNETS, *VITS])}")
+
+
+def _positions(saved: Tensor | None, own: nn.Parameter) -> nn.Parameter:
+    """Return learned positions (1, N, W) as many as a file's, without numbers; our own where the file has none of the width."""
+    if saved is None or saved.ndim != 3 or saved.shape[::2] != own.shape[::2] or saved.shape[1] < 2:
+        return own
+    return nn.Parameter(torch.empty(saved.shape, device=own.device))
 
 
 def _need_cells(count: int, wanted: int) -> None:
     if count != wanted:
         raise EcgcamError(
-            f"MERL's positions are fixed to {wanted} cells, and this window gives {count}; in the model file, keep fs = 500 "
-            "and seconds = 10"
+            f"MERL: its positions are for {wanted} cells, and this window gives {count}; write fs and seconds of "
+            "the training in the model file"
         )

@@ -8,7 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ecgcam.attribution.taps import outputs_of, part_of
 from ecgcam.models.families.blocks import State, sized_head
+from ecgcam.protocol.spec import LayerSpec
+
+# Where in the window cells are measured, as fractions of their number.
+_AT = (0.45, 0.55)
 
 
 class SameConv(nn.Module):
@@ -43,6 +48,8 @@ class Block(nn.Module):
         self.se_fc1, self.se_fc2 = nn.Linear(after, after // 2), nn.Linear(after // 2, after)
         self.se_activation = nn.SiLU()
         self.stride, self.first = stride, first
+        # Whether gradients treat squeeze and excitation as constants, which keeps them near a cell.
+        self.gates_held = False
         self.wider = (after - before) // 2, after - before - (after - before) // 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,6 +58,8 @@ class Block(nn.Module):
         out = self.conv2(self.activation2(self.bn2(out)))
         out = self.conv3(self.activation3(self.bn3(out)))
         weighed = torch.sigmoid(self.se_fc2(self.se_activation(self.se_fc1(out.mean(dim=-1)))))
+        if self.gates_held:
+            weighed = weighed.detach()
         shortcut = x
         if self.stride > 1:
             padded = nn.functional.pad(x, ((self.stride - 1) // 2, self.stride - 1 - (self.stride - 1) // 2))
@@ -103,6 +112,36 @@ class Net1D(nn.Module):
             x = stage(x)
         logits: Tensor = self.dense(x.mean(dim=-1))
         return logits
+
+    def cell_offset(self, path: str, layer: LayerSpec, samples: int) -> float:
+        """Return where the first cell of a layer looks, in samples: measured, since it depends on the weights.
+
+        Convolutions of an even number of taps pad one sample more on the right: in a block of stride 1 the convolved path looks
+        half a cell later than the shortcut, and the weights decide how much each contributes. Measured is the centre of gravity
+        of the squared gradient, for noise, of two cells placed symmetrically in the window, so that its edges cancel.
+        """
+        blocks = [module for module in self.modules() if isinstance(module, Block)]
+        device = self.first_conv.conv.weight.device
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(1, self.first_conv.conv.in_channels, samples, generator=generator).repeat(len(_AT), 1, 1)
+        x = x.to(device).requires_grad_()
+        try:
+            for block in blocks:
+                block.gates_held = True
+            with torch.enable_grad(), outputs_of(self.get_submodule(path)) as outputs:
+                self(x)
+                cells = part_of(outputs[0], None)
+                assert cells is not None  # noqa: S101  (a stage gives a tensor)
+                weights = torch.randn(cells.shape[1], generator=generator).to(device)
+                chosen = [round(part * (cells.shape[2] - 1)) for part in _AT]
+                read = torch.stack([weights @ cells[i, :, k] for i, k in enumerate(chosen)]).sum()
+                (gradient,) = torch.autograd.grad(read, x)
+        finally:
+            for block in blocks:
+                block.gates_held = False
+        energy = gradient.cpu().double().square().sum(dim=1)
+        centres = (energy @ torch.arange(samples, dtype=torch.float64)) / energy.sum(dim=1)
+        return round(float((centres - layer.step * torch.tensor(chosen)).mean()), 1)
 
     def adapt_state(self, state: State, _source: Path) -> State:
         """Return the part of a checkpoint that is this network; the published run leaves its batch normalisations aside."""

@@ -11,7 +11,7 @@ from ecgcam.models.families.blocks import State, sized_head
 
 
 class Block(nn.Module):
-    """Two convolutions; the sum with the shortcut goes on as the next shortcut, and normalised and rectified as the output."""
+    """Two convolutions; the sum with the shortcut is the next shortcut, and normalised and rectified as the output."""
 
     def __init__(self, before: int, after: int, stride: int, kernel: int) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.attends import SelfAttention
 from ecgcam.models.families.blocks import ProjectedAttention
+from ecgcam.protocol.attention import SelfAttention
 
 
 class ConvStem(nn.Module):
@@ -151,7 +151,7 @@ class Wav2Vec2Encoder(nn.Module):
         return out
 
     def attention(self, prefix: str, class_token: bool = False) -> SelfAttention:
-        """Say where each block's attention is, seen from a network that has this encoder at `prefix`."""
+        """Return where each block's attention is, seen from a network that has this encoder at `prefix`."""
         blocks = tuple(f"{prefix}encoder.layers.{i}" for i in range(self.depth))
         # The last declared layer of a class-token readout is the last but one; its cells are the same.
         return SelfAttention(
@@ -162,5 +162,5 @@ class Wav2Vec2Encoder(nn.Module):
         )
 
 
-# fairseq's pretraining leaves these beside the encoder: the mask's embedding, the quantiser and what only the loss needed.
+# Left over from fairseq's pretraining: the mask's embedding, the quantiser, and what only the loss needs.
 PRETRAINING = ("mask_emb", "quantizer.", "project_q.", "final_proj.", "input_quantizer.", "project_inp.", "target_glu.")

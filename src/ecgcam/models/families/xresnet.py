@@ -17,7 +17,7 @@ EXPANSION = 4
 
 
 def conv_layer(before: int, after: int, kernel: int, stride: int = 1, rectified: bool = True) -> nn.Sequential:
-    """Return a convolution that keeps the length but for its stride, a normalisation, and a ReLU."""
+    """Return a convolution that keeps the length except for its stride, a normalisation, and a ReLU."""
     parts: list[nn.Module] = [
         nn.Conv1d(before, after, kernel, stride, (kernel - 1) // 2, bias=False),
         nn.BatchNorm1d(after),
@@ -61,8 +61,14 @@ def trunk(widths: Sequence[int], depths: Sequence[int], stem: Sequence[int] = (3
 
 
 def without_twins(state: State) -> State:
-    """Return a state dict without the second name under which each block's convolutions are saved."""
-    return {key: value for key, value in state.items() if ".convpath." not in key}
+    """Return a state dict with one name for each block's convolutions: `convs.*`.
+
+    Files of `torch.save` hold them a second time as `convpath.0.*`; files that keep one name of a shared tensor may hold the
+    second name alone.
+    """
+    return {key.replace(".convpath.0.", ".convs."): value for key, value in state.items() if ".convpath.0." in key} | {
+        key: value for key, value in state.items() if ".convpath." not in key
+    }
 
 
 class MaxAndMean(nn.Module):

@@ -1,4 +1,4 @@
-"""BERT and its kin as encoders: MedCPT, Bio_ClinicalBERT, BioLinkBERT, BioBERT. Pooler, or class token."""
+"""BERT and its relatives as encoders: MedCPT, Bio_ClinicalBERT, BioLinkBERT, BioBERT."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from ecgcam.models.text.tower import PublishedTower
 
 
 class BertTower(PublishedTower):
-    """Every token sees every other; what is read is the pooler's output or the first token, as the model file says."""
+    """Every token attends to every other; the model file names the pooling."""

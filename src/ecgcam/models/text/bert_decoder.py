@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from ecgcam.models.text.tower import PublishedTower
 
 class BertDecoderTower(PublishedTower):
     """The tokenizer writes the class token first; it goes to the end, behind the padding."""
+
+    padded: ClassVar[bool] = True
 
     def configure(self, config: Any) -> None:
         """Let the network read from left to right."""

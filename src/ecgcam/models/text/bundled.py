@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcam.prompts import vocabulary_prompts
+from ecgcam.models.text.vocabulary import vocabulary_prompts
 
-# Words of letters and digits; each CJK character is a word of its own, since that script writes no spaces.
+# Words of letters and digits; each CJK character is a word, since that script writes no spaces.
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
 
@@ -37,7 +37,7 @@ def subwords(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
     return [marked, *(gram for gram in grams if gram != marked)]
 
 
-# Buckets of the record of known words; wide, so that an unknown word rarely falls on a known one.
+# Buckets of the hash of known words; many, so that an unknown word rarely shares one with a known word.
 KNOWN_BUCKETS = 1 << 16
 
 
@@ -58,7 +58,7 @@ class BundledTextTower(nn.Module):
 
     def __init__(self, buckets: int = 8192, width: int = 64, dim: int = 128, most_words: int = 64) -> None:
         super().__init__()
-        # Which buckets a training word fell into, by its whole-word hash: what the tower can be said to know.
+        # Which buckets a training word fell into, by its whole-word hash: the words of the training texts.
         self.register_buffer("known", torch.zeros(KNOWN_BUCKETS, dtype=torch.bool))
         self.buckets, self.most_words = buckets, most_words
         self.table = nn.EmbeddingBag(buckets, width, mode="mean")
@@ -93,7 +93,7 @@ class BundledTextTower(nn.Module):
         return embedded
 
     def learn_words(self, texts: Sequence[str]) -> None:
-        """Note the words of the training texts, so that a prompt of unknown words can be told."""
+        """Note the words of the training texts, so that a prompt of unknown words can be recognised."""
         for text in texts:
             for word in words_of(text):
                 self.known[word_hash(word) % KNOWN_BUCKETS] = True
@@ -127,14 +127,14 @@ class BundledEncoder:
         return True
 
     def warnings(self, text: str) -> list[str]:
-        """Say so where the tower knows no word of a prompt, or not all of them."""
+        """Return a warning if some words of a prompt were in no training text."""
         words, unknown = words_of(text), self.tower.unknown_words(text)
         if not unknown:
             return []
         if len(unknown) == len(words):
             nearest = ", ".join(self._nearest_findings(text))
             return [
-                f"the model knows no word of the prompt {text!r}, so its score means little; the findings that it takes it for "
+                f"the model has no word of the prompt {text!r}, so its score means little; the findings that it takes it for "
                 f"are {nearest}"
             ]
         return [f"words of the prompt that the model does not know: {', '.join(unknown)}"]

@@ -1,8 +1,8 @@
-"""Features of prompts, kept between calls: a tower of 110 million numbers is not read again for a prompt that it has answered.
+"""A cache of prompt features: a tower of 110 million parameters is not loaded again for a prompt that was embedded before.
 
-They are kept by content: of the tower's weights, its configuration and tokenizer, how it is asked, and the prompt. Whatever
-changes, the key changes with it, and nothing has to be thrown away. A file holds one prompt's numbers; the prompt itself stands
-nowhere. ``ECGCAM_CACHE`` names another folder, or ``off``.
+The key is the content: of the tower's weights, its configuration and tokenizer, the tower's settings, and the prompt. Whatever
+changes, the key changes with it, so no entry becomes stale. A file holds one prompt's numbers; the prompt itself is not stored.
+ ``ECGCAM_CACHE`` names another folder, or ``off``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -23,20 +21,20 @@ from torch import Tensor
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import atomic, load_arrays
-from ecgcam.models.checkpoint import sha256_of
-from ecgcam.models.spec import TowerSpec
+from ecgcam.models.hub import sha256_of
+from ecgcam.protocol.spec import TowerSpec
+from ecgcam.resources import cache_folder
 
 log = logging.getLogger("ecgcam")
 
-SWITCH = "ECGCAM_CACHE"
-# Goes up when what a tower is asked changes in a way that its `TowerSpec` does not say.
-FORMAT = 1
+# Increased when the features change in a way that `TowerSpec` does not show.
+FORMAT = 2
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 _OTHERS = (".h5", ".msgpack", ".ot", ".onnx", ".md", ".png", ".gitattributes")
 
 
 class FeatureCache:
-    """Features of one tower in one folder, a file a prompt."""
+    """Features of one tower in one folder, one file per prompt."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,23 +74,6 @@ class FeatureCache:
             log.debug("%s: prompts are not kept (%s)", self.folder, error.strerror or error)
 
 
-def cache_folder() -> Path | None:
-    """Return where ecgcam may keep what it can work out again, by the platform's custom; None if switched off."""
-    chosen = os.environ.get(SWITCH, "")
-    if chosen:
-        return None if chosen.lower() == "off" else Path(chosen).expanduser()
-    try:
-        home = Path.home()
-    except RuntimeError:  # no home: a container's nameless user
-        return None
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData/Local") / "ecgcam/Cache"
-    if sys.platform == "darwin":
-        return home / "Library/Caches/ecgcam"
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else home / ".cache") / "ecgcam"
-
-
 def cache_of(source: str, folder: Path | None, spec: TowerSpec, checkpoint_sha256: str | None) -> FeatureCache | None:
     """Return where a tower's features are kept; None if nowhere, or if the tower's files are not on this machine.
 
@@ -101,7 +82,7 @@ def cache_of(source: str, folder: Path | None, spec: TowerSpec, checkpoint_sha25
     source, folder : str, Path
         Its name on the hub, and its local folder in place of that.
     spec : TowerSpec
-        How it is asked.
+        Case, template, cut and pooling of prompts.
     checkpoint_sha256 : str
         Of the checkpoint that holds its weights; None where they are those of the tower's files.
     """

@@ -1,4 +1,4 @@
-"""The text side of models with a published tower: made when the first prompt comes that was not embedded before."""
+"""The text side of models with a published tower; the tower is made when a prompt has no cached features."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ecgcam.models.spec import TowerKind, TowerSpec
+from ecgcam.errors import EcgcamError
 from ecgcam.models.text.bert import BertTower
 from ecgcam.models.text.bert_decoder import BertDecoderTower
 from ecgcam.models.text.cache import FeatureCache, cache_of
 from ecgcam.models.text.t5 import T5Tower
 from ecgcam.models.text.tower import PublishedTower, check_folder, weights_inside
+from ecgcam.protocol.spec import TowerKind, TowerSpec
 
 TOWERS: dict[TowerKind, type[PublishedTower]] = {"bert": BertTower, "t5": T5Tower, "bert-decoder": BertDecoderTower}
 
@@ -57,7 +58,7 @@ class PublishedEncoder:
         return self._kept
 
     def features(self, texts: Sequence[str]) -> list[Tensor]:
-        """Return what the tower itself says of each prompt: (W,), or (tokens, W)."""
+        """Return the tower's features of each prompt: (W,), or (tokens, W)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new and self._cache is not None:
             self._known |= self._cache.read(new)
@@ -81,8 +82,17 @@ class PublishedEncoder:
         return True
 
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002
-        """Return nothing: a large tower does not say what it does not know."""
+        """Return nothing: a published tower does not report unknown words."""
         return []
+
+
+def missing_tower(source: str, spec: TowerSpec) -> str:
+    """Return what to do about a checkpoint that lacks the text tower it was trained with."""
+    return (
+        f"{source}: this checkpoint holds no text tower ({' or '.join(f'{each}*' for each in spec.weights)}), and the one on the "
+        "hub is not the one it was trained with; give the whole checkpoint, choose a tower with `text_model` DIR, or give "
+        "`embeddings`"
+    )
 
 
 def published_text(
@@ -94,7 +104,10 @@ def published_text(
     folder: Path | None = None,
     offline: bool = False,
 ) -> PublishedEncoder:
-    """Return a model's text side: the tower of a local folder, else of the hub; with the checkpoint's weights, if it has them.
+    """Return a model's text side: the tower of a local folder, else of the hub; with the checkpoint's weights.
+
+    Where the model file states that the checkpoint holds the tower, and it does not, a folder that the user names is used, never
+    the hub: its weights are not those that the model was trained with.
 
     Parameters
     ----------
@@ -109,9 +122,11 @@ def published_text(
 
     def tower() -> PublishedTower:
         check_folder(folder)
+        if inside is None and spec.weights and folder is None:
+            raise EcgcamError(missing_tower(source, spec))
         made = TOWERS[spec.kind](source if folder is None else str(folder), spec, inside, offline)
         if inside is not None:
-            inside.clear()  # the tower has them now
+            inside.clear()  # the tower holds them now
         return made
 
     def cache() -> FeatureCache | None:

@@ -1,4 +1,4 @@
-"""Prompts from a table: embeddings made elsewhere, once, so that a run needs no text tower.
+"""Prompts from a table: embeddings that were computed once elsewhere, so a run needs no text tower.
 
 An ``.npz`` file with the keys `texts` (P,) strings, `features` (P, W) floats and `tower`, one string naming the text tower
 that made them. What W means is the model's: the width of its text tower's output, which its own projection takes to the
@@ -131,7 +131,7 @@ class TableEncoder:
             held = self.table.texts
             more = f" and {len(held) - 5} more" if len(held) > 5 else ""
             raise EcgcamError(
-                f"--text {missing[0]!r}: not in {self.table.path}, which holds {', '.join(map(repr, held[:5]))}{more}; "
+                f"`texts` {missing[0]!r}: not in {self.table.path}, which holds {', '.join(map(repr, held[:5]))}{more}; "
                 "choose one of them, or add its embedding to the table"
             )
         features = torch.from_numpy(self.table.features[[row for row in rows if row is not None]])
@@ -141,12 +141,12 @@ class TableEncoder:
         """Return whether the prompt is in the table."""
         return text in self._exact or _fold(text) in self._folded
 
-    def holds(self, text: str) -> bool:
+    def has_exact(self, text: str) -> bool:
         """Return the same."""
         return self.has(text)
 
     def warnings(self, text: str) -> list[str]:  # noqa: ARG002  (the same for every prompt)
-        """Say so where the table's text features come from another tower than the model was trained with."""
+        """Note where the table's text features come from another tower than the model was trained with."""
         made, trained = (name.rstrip("/").rsplit("/", 1)[-1].casefold() for name in (self.table.tower, self.expected))
         if self.project is None or not trained or made == trained:
             return []
@@ -163,10 +163,10 @@ class NoText:
         self.model = model
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Refuse, and say what is needed."""
-        said = f"--text {texts[0]!r}: " if texts else ""
+        """Raise `EcgcamError`: what is needed."""
+        said = f"`texts` {texts[0]!r}: " if texts else ""
         raise EcgcamError(
-            f"{said}prompts for {self.model} need --embeddings FILE.npz: a table with the keys {', '.join(KEYS)}"
+            f"{said}prompts for {self.model} need `embeddings` FILE.npz: a table with the keys {', '.join(KEYS)}"
         )
 
     def has(self, text: str) -> bool:  # noqa: ARG002
@@ -185,7 +185,7 @@ def _fold(text: str) -> str:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
-        raise EcgcamError(f"{path}: no such table of embeddings; check the path given with --embeddings")
+        raise EcgcamError(f"{path}: no such table of embeddings; check the path given with `embeddings`")
     arrays = load_arrays(path, "a readable .npz table of embeddings")
     if not isinstance(arrays, dict):
         raise EcgcamError(f"{path}: one array, not an .npz table; save {', '.join(KEYS)} with numpy.savez")

@@ -1,4 +1,4 @@
-"""What stands in for a text: an output of a classifier, or another recording."""
+"""Prompts that are not texts: an output of a classifier, or another recording."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class TargetEncoder:
     model : str
         The model's name, for errors.
     steps : int
-        How many moments each output has, alike over the window; 1 for an output of the whole window. The embedding of a signal
-        is then its outputs (width, steps), row by row.
+        How many moments each output has, evenly over the window; 1 for an output of the whole window. The embedding of a
+        signal holds its outputs (width, steps), row by row.
     seconds : float
         Of the window.
     where : str
-        What a user gives names to outputs in, for notes.
+        Where the names of outputs are declared, for notes.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TargetEncoder:
         Raises
         ------
         EcgcamError
-            If there is no such output, or it has no such moments.
+            If the output or the moments do not exist.
         """
         rows = torch.zeros(len(texts), self.width, self.steps)
         for row, text in zip(rows, texts, strict=True):
@@ -74,7 +74,9 @@ class TargetEncoder:
             number = self._number(output)
             if number is None:
                 names = f", or a label such as {', '.join(self._labels[:3])}" if self._labels else ""
-                raise EcgcamError(f"--target {text}: {self.model} has the outputs 0 to {self.width - 1}{names}")
+                raise EcgcamError(
+                    f"`targets` {text}: {self.model} has the outputs 0 to {self.width - 1}{names}; choose one of them"
+                )
             row[number] = 1.0 if moments is None else self._chosen(text, moments)
         return rows.flatten(1)
 
@@ -82,7 +84,7 @@ class TargetEncoder:
         """Return which of the steps (steps,) have their middle in one of the intervals."""
         if self.steps == 1:
             raise EcgcamError(
-                f"--target {target}: an output of {self.model} is of the whole window; leave @{moments} out"
+                f"`targets` {target}: an output of {self.model} covers the whole window; leave @{moments} out"
             )
         middles = (torch.arange(self.steps, dtype=torch.float64) + 0.5) * self.seconds / self.steps
         chosen = torch.zeros(self.steps, dtype=torch.bool)
@@ -90,7 +92,7 @@ class TargetEncoder:
             within = (middles >= begin) & (middles < end)
             if not within.any():
                 raise EcgcamError(
-                    f"--target {target}: no moment of {self.model} lies in {begin:g}-{end:g}; its {self.steps} outputs stand "
+                    f"`targets` {target}: no moment of {self.model} lies in {begin:g}-{end:g}; its {self.steps} outputs stand "
                     f"{self.seconds / self.steps:g} s apart over the window, which is from 0 to {self.seconds:g} s"
                 )
             chosen |= within
@@ -100,12 +102,12 @@ class TargetEncoder:
         """Return whether there is such an output."""
         return self._number(self._split(text)[0]) is not None
 
-    def holds(self, text: str) -> bool:
+    def has_exact(self, text: str) -> bool:
         """Return the same."""
         return self.has(text)
 
     def warnings(self, text: str) -> list[str]:
-        """Say so where an output has no name here."""
+        """Note where an output has no name here."""
         output, _ = self._split(text)
         if self._labels or not output.isdecimal():
             return []
@@ -119,7 +121,7 @@ def _intervals(target: str, moments: str) -> list[tuple[float, float]]:
         interval = _INTERVAL.fullmatch(part.strip())
         if interval is None or float(interval[1]) >= float(interval[2]):
             raise EcgcamError(
-                f"--target {target}: {part.strip()!r} is no interval; write START-END in seconds of the window, several "
+                f"`targets` {target}: {part.strip()!r} is not an interval; write START-END in seconds of the window, several "
                 "separated by commas: 1.2-1.4,2.1-2.3"
             )
         read.append((float(interval[1]), float(interval[2])))
@@ -136,16 +138,14 @@ class LikenessEncoder:
         """Return (P, D)."""
         for text in texts:
             if text not in self._embedded:
-                raise EcgcamError(
-                    f"{text!r}: with --like, only recordings are compared; there is no text to hold against them"
-                )
+                raise EcgcamError(f"{text!r}: `like` compares recordings only; leave the text out")
         return torch.stack([self._embedded[text] for text in texts])
 
     def has(self, text: str) -> bool:
         """Return whether it is one of the recordings."""
         return text in self._embedded
 
-    def holds(self, text: str) -> bool:
+    def has_exact(self, text: str) -> bool:
         """Return the same."""
         return self.has(text)
 

@@ -11,8 +11,8 @@ waves (P, Q, R, S, T), each with a time, a width and a direction in space:
   1(1), 101-116, 1968; L. Edenbrandt, O. Pahlm: Vectorcardiogram synthesized from a 12-lead ECG: superiority of the inverse
   Dower matrix. J Electrocardiol 21(4), 361-367, 1988 (the lead vectors).
 
-The sizes of waves and noise were set beside median beats of PTB-XL records (``python -m benchmarks.simulator``). This is a test
-bench for maps, not a model of disease: it shows what a textbook shows, and a real heart does more.
+The sizes of waves and noise were compared with median beats of PTB-XL records (``python -m benchmarks.simulator``). This is a
+test bench for maps, not a model of disease: it shows textbook findings; real hearts are more complex.
 
 A finding is a function of the seed's sinus rhythm: it takes that plan and hands back a changed one. The **twin** is the
 plan unchanged, with the very same noise, so it equals ``simulate("normal", seed)``. Patient, rhythm, noise and finding draw
@@ -23,7 +23,7 @@ The **truth** is one of two, by the finding's row in the table:
 - *difference*: the beats are where the twin's are, so the truth is every sample of every lead where the two recordings are
   more than 20 µV apart, counted on the whole microvolts that are written.
 - *intervals*: a finding that is a relation in time, such as one of the rhythm, moves the beats, and a difference from the twin
-  would only say so. The truth is then the named intervals in which the finding shows, in all leads: "TQ", from the end of T
+  would only state it. The truth is then the named intervals in which the finding shows, in all leads: "TQ", from the end of T
   to the next QRS, for fibrillation (no P wave, fibrillatory waves undisturbed), flutter and rate; "PR" for AV block; "QT" for
   long QT.
 """

@@ -190,7 +190,7 @@ def sinus_beats(patient: Patient, onsets: Doubles, rr: Doubles, rate: float, jit
     )
     beats = []
     for onset, interval, noise in zip(onsets, rr, jitter, strict=True):
-        # The heart remembers: QT follows the rate of the last minute more than the last beat.
+        # QT follows the rate of the last minute more than the last beat.
         effective = 0.7 * 60 / rate + 0.3 * float(interval)
         qt = patient.qtc * effective ** (1 / 3)
         peak = qt - T_TAIL * patient.t_fall

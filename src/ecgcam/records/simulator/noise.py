@@ -1,4 +1,4 @@
-"""What the electrodes add to the heart: baseline wander, mains hum, muscle noise."""
+"""What the electrodes add to the signal: baseline wander, mains hum, muscle noise."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.files import atomic, check_writable, writing
+from ecgcam.files import atomic, check_writable, save_arrays, writing
 from ecgcam.records.record import CANONICAL_LEADS, FloatArray
 from ecgcam.records.simulator.recording import Simulation
 
@@ -36,13 +36,15 @@ def write(simulation: Simulation, folder: Path) -> dict[str, str | None]:
         about += f" --set wall={simulation.wall}"
     truth = folder / f"{name}-truth.npz"
     with writing(truth), atomic(truth) as path:
-        np.savez_compressed(
+        save_arrays(
             path,
-            mask=simulation.mask,
-            leads=np.array(simulation.leads),
-            fs=np.float64(simulation.fs),
-            interval_names=np.array([row[0] for row in simulation.intervals], dtype=np.str_),
-            interval_times=np.array([row[1:] for row in simulation.intervals], dtype=np.float64).reshape(-1, 2),
+            {
+                "mask": simulation.mask,
+                "leads": np.array(simulation.leads),
+                "fs": np.float64(simulation.fs),
+                "interval_names": np.array([row[0] for row in simulation.intervals], dtype=np.str_),
+                "interval_times": np.array([row[1:] for row in simulation.intervals], dtype=np.float64).reshape(-1, 2),
+            },
         )
     twin = None
     if simulation.twin is not None:

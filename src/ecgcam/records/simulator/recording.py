@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.errors import EcgcamError
+from ecgcam.errors import EcgcamError, no_such
 from ecgcam.records.record import CANONICAL_LEADS, BoolArray, FloatArray
 from ecgcam.records.simulator.findings import TABLE, change
 from ecgcam.records.simulator.heart import FINDING, RHYTHM, Doubles, Plan, draw_patient, project, sinus_rhythm
@@ -86,7 +86,7 @@ def simulate(
     seconds, fs : float
         Length (s) and sampling rate (Hz).
     noise : float
-        Scale of baseline wander, mains hum and muscle noise; 0 leaves the heart alone.
+        Scale of baseline wander, mains hum and muscle noise; 0 adds none.
 
     Raises
     ------
@@ -161,19 +161,19 @@ def simulate_batch(
 
 def _check(finding: str, seed: int, wall: str | None, seconds: float, fs: float, noise: float) -> None:
     if finding not in TABLE:
-        raise EcgcamError(f"{finding}: no such finding; choose one of {', '.join(FINDINGS)}")
+        raise no_such(finding, "finding", finding, FINDINGS)
     walls = TABLE[finding].walls
     if wall is not None and wall not in walls:
-        mend = f"choose one of {', '.join(walls)}" if walls else f"{finding} has no wall to choose"
-        raise EcgcamError(f"wall={wall}: no such wall; {mend}")
+        fix = f"choose one of {', '.join(walls)}" if walls else f"{finding} has no wall to choose"
+        raise EcgcamError(f"wall={wall}: no such wall; {fix}")
     if seed < 0:
-        raise EcgcamError(f"--seed {seed}: a seed must not be negative; give 0 or more")
+        raise EcgcamError(f"`seed` {seed}: must be 0 or more")
     if not (math.isfinite(fs) and 100 <= fs <= 10_000):
-        raise EcgcamError(f"a sampling rate of {fs:g} Hz cannot be simulated; give 100 to 10000 Hz")
+        raise EcgcamError(f"`fs` {fs:g}: out of range; give 100 to 10000 Hz")
     if not (math.isfinite(seconds) and 1 <= seconds <= 3600):
-        raise EcgcamError(f"a recording of {seconds:g} s cannot be simulated; give 1 to 3600 s")
+        raise EcgcamError(f"`seconds` {seconds:g}: out of range; give 1 to 3600 s")
     if not (math.isfinite(noise) and 0 <= noise <= 10):
-        raise EcgcamError(f"noise {noise:g}: out of range; give 0 (none) to 10, 1 is usual")
+        raise EcgcamError(f"`noise` {noise:g}: out of range; give 0 (none) to 10, usually 1")
 
 
 def _plans(finding: str, seed: int, wall: str | None, seconds: float, fs: float) -> tuple[Plan, Plan, str | None]:

@@ -142,7 +142,7 @@ _ORIGINS: tuple[tuple[Vector, Vector, Vector], ...] = (
 
 
 def premature_ventricular_complexes(plan: Plan, rng: np.random.Generator) -> Plan:
-    """Early broad beats from one place in a ventricle; the sinus beat they forestall is missing, its P wave goes on.
+    """Early broad beats from one place in a ventricle; the sinus beat they forestall is missing, its P wave remains.
 
     Single ones, or every second or third beat. The sinus node is not reset, so the pause is fully compensatory and all other
     beats are where the twin's are.

@@ -9,7 +9,7 @@ from typing import Any
 from ecgcam.errors import EcgcamError
 from ecgcam.files import is_special, one_line, parse_json
 
-FILES = ("evidence.jsonl", "evidence.json")  # a row a line; or one array of the same rows
+FILES = ("evidence.jsonl", "evidence.json")  # one row per line; or one array of the same rows
 _MOST = 1e300  # no measure is larger; NaN and a number of 400 digits are none
 _TEXTS = ("text", "method", "mask", "metric", "direction")
 _NUMBERS = ("mean", "low", "high", "chance", "n")
@@ -32,7 +32,9 @@ def read_judgements(places: Iterable[Path]) -> list[dict[str, Any]]:
             if path.is_file():
                 rows += _read(path)
             elif is_special(path):
-                raise EcgcamError(f"{path}: is a pipe or a device; name the file or folder of ecgcam evaluate --out")
+                raise EcgcamError(
+                    f"{path}: is a pipe or a device; name the file or folder that ecgcam evaluate --out wrote"
+                )
     return rows
 
 
@@ -56,5 +58,5 @@ def _row(row: Any, where: str) -> dict[str, Any]:
     for key in _NUMBERS:
         value = row.get(key)
         if not isinstance(value, int | float | None) or isinstance(value, bool) or not abs(value or 0) <= _MOST:
-            raise EcgcamError(f"{where}: its {key} is no number; ecgcam evaluate --out writes the file anew")
+            raise EcgcamError(f"{where}: its {key} is not a number; ecgcam evaluate --out writes the file again")
     return {key: row.get(key) for key in _TEXTS + _NUMBERS}

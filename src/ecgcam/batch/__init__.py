@@ -1,1 +1,0 @@
-"""Many recordings: which they are, where their results go, and running them."""

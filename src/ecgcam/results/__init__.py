@@ -1,0 +1,8 @@
+"""What a call produces: explanations, timelines, collections of results, beat-wise tables. NumPy only; no torch."""
+
+from typing import TYPE_CHECKING
+
+from ecgcam.resources import lazy_submodules
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of the package
+    __getattr__ = lazy_submodules(__name__)

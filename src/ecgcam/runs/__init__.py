@@ -1,0 +1,8 @@
+"""What a run is, what of it is done, and doing it: specification, journal, work list, packs, writer, engine, executors."""
+
+from typing import TYPE_CHECKING
+
+from ecgcam.resources import lazy_submodules
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of the package
+    __getattr__ = lazy_submodules(__name__)
