@@ -5,7 +5,7 @@
 # make train         train the bundled model and its yardstick again from PTB-XL (DATA=folder with ptbxl_database.csv)
 # make retrain       train select-1 on with the folders of DATA and MORE, into RUN/retrain
 # make methods       every method on every kind of network, in full size; its table is docs/methods-models.md
-# make bench         how fast, beside the usual script: benchmarks/results/, explained in docs/performance.md
+# make bench         how fast, next to the usual script: benchmarks/results/, explained in docs/performance.md
 # make hundred       how long ecgcam evaluate takes for a hundred recordings and five methods (docs/evaluate.md)
 # make evidence      whether mini's maps are true: the tables of docs/evidence.md
 # make model-report  the model card's figures again, from the shipped weights

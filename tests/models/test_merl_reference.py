@@ -91,8 +91,11 @@ def test_everything_agrees(case: Case) -> None:
         relative(grad_cam(captured.activations, captured.gradients[0]).relu(), case.expected["grad_cam"])
         < HELD["cells"]
     )
-    _, scores, gradients = input_gradient(model, case.x, texts[:1])
+    _, scores, _ = input_gradient(model, case.x, texts[:1])
     assert largest(scores, case.expected["similarity"][:, :1]) < HELD["network"]
+    # In float32 a ReLU close to its kink opens on one processor and stays shut on another: 0.02 of the largest, with AVX2.
+    model.network.double()
+    _, _, gradients = input_gradient(model, case.x.double(), texts[:1].double())
     assert relative(gradients[0][..., ::25], case.expected["input_gradient"]) < HELD["gradient"]
 
 
