@@ -256,8 +256,8 @@ def test_a_short_training_learns_repeats_and_exports(unpacked: Path, tmp_path: P
     )  # fmt: skip
     training = Training(small, load_simulated(findings, 4, FS, SAMPLES), findings, {1}, 15, 0)
     train(training, tmp_path)
-    # Three seeds, with and without AVX-512: 0.70 to 0.77 on the fold that it was trained on (0.42 to 0.52 before), and LBBB 0.89 to
-    # 0.98 on fold 8, which it was not.
+    # Three seeds, with and without AVX-512: 0.70 to 0.77 on the fold that it was trained on (0.42 to 0.52 before),
+    # and LBBB 0.89 to 0.98 on fold 8, which it was not.
     assert np.nanmean(list(evaluate(training.model, small, findings, 1).values())) > 0.65
     assert evaluate(training.model, small, findings, 8)["lbbb"] > 0.8
     export(tmp_path / "last.pt", tmp_path / "weights.npz", ["atrial fibrillation"])
