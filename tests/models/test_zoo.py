@@ -1,8 +1,9 @@
-"""The networks of ../shared/cases: cells where they lie, and two published classifiers whose scores are plain torch's."""
+"""The networks of ../shared/cases: cells where they lie, plain torch's Grad-CAM, and every method; two published classifiers."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.attribution.test_every_row import SHORT
+from tests.models.plain import plain_grad_cam, state
 
+from ecgcam.attribution.cam import grad_cam
+from ecgcam.attribution.hooks import capture
 from ecgcam.attribution.methods import METHODS
 from ecgcam.errors import EcgcamError
 from ecgcam.models.own import own_model
@@ -42,8 +47,25 @@ PLACES = [
     ("compiled", "features", "BCT", 20, 0),
 ]
 TEXTS = {"closures", "joint"}
-REFUSES = {
-    "attention-rollout", "chefer", "legrad", "attention-pool", "guided-backprop", "deconvolution", "guided-grad-cam",
+ATTENTION = ("attention-rollout", "chefer", "legrad", "attention-pool")
+RULES = ("guided-backprop", "deconvolution", "guided-grad-cam")
+REFUSES = {*ATTENTION, *RULES}
+RELU = {"leads_in_batch", "task_in_training_mode", "closures", "names", "planar", "tokens_btc", "tokens_tbc"}
+# The networks that a method may refuse, and a pattern of its message. `encoder` of the tokens is a transformer with attention.
+REFUSALS = {
+    **dict.fromkeys(
+        ATTENTION[:3],
+        ({name for name, *_ in PLACES} - {"tokens_btc", "tokens_tbc"}, "has no blocks|has 19 tokens, which are not"),
+    ),
+    "attention-pool": ({name for name, *_ in PLACES} - {"joint"}, "has no attention pooling"),
+    **dict.fromkeys(RULES, ({name for name, *_ in PLACES} - RELU, "changes how gradients pass relu, and this network also runs")),
+    "lrp": ({"recurrent"}, "no rule for a recurrent layer"),
+    "cam": ({"leads_in_batch", "closures", "random_outputs", "names", "planar rows", "joint"}, "a linear head reads the mean"),
+}  # fmt: skip
+# What takes minutes on 12 leads and 5000 samples with its own settings.
+BRIEF = SHORT | {
+    "lead-shapley": {"permutations": 4}, "occlusion": {"window_ms": 5000, "stride_ms": 5000},
+    "kernel-shap": {"tile_ms": 5000, "samples": 60}, "lime": {"tile_ms": 5000, "samples": 60},
 }  # fmt: skip
 
 
@@ -72,9 +94,62 @@ def test_cells_lie_where_the_network_says(
     assert (where.layout, where.step, where.offset) == (layout, step, offset)
 
 
-def test_a_division_by_zero_is_told(shared: Path) -> None:
+@pytest.fixture(scope="module", params=[(name, layer) for name, layer, *_ in PLACES], ids=" ".join)
+def case(request: pytest.FixtureRequest, shared: Path) -> tuple[str, EcgTextModel]:
+    name, layer = request.param
+    return f"{name} {layer}" if name == "planar" else name, made(shared, name, layer)
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
     known = simulate("normal", 3)
-    record = Record("n", known.signal, known.fs, known.leads)
+    return Record("n", known.signal, known.fs, known.leads)
+
+
+@pytest.mark.slow
+def test_grad_cam_is_plain_torch_one_signal_and_lead_at_a_time(case: tuple[str, EcgTextModel]) -> None:
+    name, model = case
+    if name in {"random_outputs", "batch_dependent"}:  # a note says that no two calls, or batches, agree
+        assert model.notes
+        return
+    x = torch.diag_embed(torch.randn(5000, 12, generator=torch.Generator().manual_seed(5))).permute(1, 2, 0)[::4]
+    text = model.encode_text(["atrial fibrillation" if name in TEXTS else "0"])
+    found = capture(model, x, text, reduce=grad_cam).reduced[0]
+    for i, signal in enumerate(x):
+        wanted = plain_grad_cam(model, signal[None], text)
+        # Half precision holds eleven bits.
+        size = (5e-3 if name == "half" else 1e-5) * float(wanted.abs().max())
+        torch.testing.assert_close(found[i].float(), wanted, rtol=1e-4, atol=size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs_or_refuses_for_a_named_reason(
+    method: str, case: tuple[str, EcgTextModel], record: Record
+) -> None:
+    name, model = case
+    texts = ("atrial fibrillation", "sinus rhythm") if name in TEXTS else ("0", "1")
+    against = texts[1:] if method == "finer-cam" else ()
+    before = state(model.network)
+    found, refused = None, ""
+    try:
+        (found,) = explain(
+            record, [texts[0]], model, method=method, options=BRIEF.get(method, {}), gradient=None, against=against
+        )
+    except EcgcamError as error:
+        refused = str(error)
+    networks, says = REFUSALS.get(method, (set(), ""))
+    assert (found is None) == (not {name, name.split()[0]}.isdisjoint(networks)), refused
+    if found is None:
+        assert re.search(says, refused)
+        assert "\n" not in refused
+    else:
+        assert np.isfinite(found.map).all()
+        assert np.isfinite(found.map_cells).all()
+    assert state(model.network) == before
+
+
+def test_a_division_by_zero_is_told(shared: Path, record: Record) -> None:
     with pytest.raises(
         EcgcamError, match=r"values that are not finite for a signal with a constant lead.*`mask` noise"
     ):
