@@ -122,8 +122,10 @@ def test_every_method_answers_whatever_the_batch_or_says_why_not(
     signal = record.signal.copy()
     three = explained(name, model, record, TEXTS, against=against)
     (again,) = explained(name, model, record, TEXTS[:1], against=against, batch=5)
-    # A difference of scores carries the rounding of the scores, however small it is itself: 1e-6 for cosines.
-    assert apart(three[0], again, max(abs(again.score), 0.1) if "scores" in METHODS[name].needs else 1e-30) <= 1e-5
+    # A difference of scores carries the rounding of the scores, however small it is itself; weights that are differences lose the
+    # digits that the scores share.
+    scores = "scores" in METHODS[name].needs
+    assert apart(three[0], again, abs(again.score) if scores else 1e-30) <= (1e-4 if scores else 1e-5)
     assert len(three) == 3
     for got in three:
         assert got.map.shape == (2, model.input.samples)
