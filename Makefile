@@ -64,8 +64,9 @@ rooms: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow"
 
+# Two processes at most: some of these tests start Ray, a browser or processes of their own.
 ci: $(VENV)/.installed-peers $(VENV)/.installed-browser $(VENV)/.installed-docs
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile -m slow
 	ECGCAM_EXAMPLES=300 $(BIN)/pytest -q tests/fuzz/test_structured_*.py
 
 docs: $(VENV)/.installed-docs
