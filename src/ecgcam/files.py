@@ -346,17 +346,24 @@ def _members_of(archive: zipfile.ZipFile, most: int) -> dict[str, npt.NDArray[An
     return arrays
 
 
-def read_array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """Read an array whose header states no more than `size` bytes hold; no text in it that Python cannot have."""
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]] | None:
+    """Return an array's shape, whether it is written by columns, and its type; None for another format than 1.0 or 2.0."""
     version = np.lib.format.read_magic(file)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
-        version
-    )
-    if read_header is None:
-        raise ValueError(f"a NumPy format of version {'.'.join(map(str, version))}")
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of files that Python 2 wrote
-        shape, by_columns, dtype = read_header(file)
+        shape, by_columns, dtype = read(file)
+    return shape, bool(by_columns), dtype
+
+
+def read_array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
+    """Read an array whose header states no more than `size` bytes hold; no text in it that Python cannot have."""
+    header = array_header(file)
+    if header is None:
+        raise ValueError("its NumPy format is neither 1.0 nor 2.0")
+    shape, by_columns, dtype = header
     if dtype.hasobject:
         raise ValueError("pickled objects")
     count = math.prod(shape)

@@ -104,6 +104,18 @@ def test_units_of_arrays(tmp_path: Path) -> None:
 # Many in one
 
 
+@pytest.mark.filterwarnings("error")
+def test_many_as_python_2_wrote_them(tmp_path: Path) -> None:
+    """Its shapes have an L after each number, of which NumPy warns."""
+    path = tmp_path / "a.npy"
+    np.save(path, MANY)
+    content = path.read_bytes()
+    assert b"(5, 3, 900), }   " in content
+    path.write_bytes(content.replace(b"(5, 3, 900), }   ", b"(5L, 3L, 900L), }"))
+    for number in range(5):
+        assert_rows(read_record(f"{path}#{number}", **STATED), MANY[number])
+
+
 @pytest.mark.parametrize("form", ["npy", "npz", "h5"])
 def test_axes_in_another_order_are_refused_or_doubted(tmp_path: Path, form: str) -> None:
     """(T, L, N) fits the names as (N, L, T) does: the recordings would hold one moment of all patients."""

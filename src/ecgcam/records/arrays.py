@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecgcam.errors import EcgcamError, is_interruption
-from ecgcam.files import DAMAGED_ARRAY, load_arrays, one_line, read_array
+from ecgcam.files import DAMAGED_ARRAY, array_header, load_arrays, one_line, read_array
 from ecgcam.records.channels import ReadOptions, check_unit, millivolts, names_for, plain_text, rate_for
 from ecgcam.records.lead_names import leads_of, parse_lead_names, renaming_note
 from ecgcam.records.matlab import read_matlab
@@ -373,14 +373,13 @@ def _stack_in(path: Path, archive: zipfile.ZipFile) -> _Stack | None:
 
 def _array_header(file: IO[bytes]) -> tuple[int, tuple[int, ...], np.dtype[Any], bool] | None:
     """Return where an array's values begin, its shape, type and order; None for what can be no recording."""
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
+    header = array_header(file)
+    if header is None:
         return None
-    shape, by_columns, dtype = read(file)
+    shape, by_columns, dtype = header
     if dtype.hasobject or dtype.kind not in "fiu" or min(shape, default=0) < 0 or math.prod(shape) == 0:
         return None
-    return file.tell(), shape, dtype, bool(by_columns)
+    return file.tell(), shape, dtype, by_columns
 
 
 def stack_notes(shape: tuple[int, ...], record: Record) -> list[str]:
