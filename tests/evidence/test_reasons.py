@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +119,18 @@ def test_without_evidence_or_place_the_sentence_says_so() -> None:
     reasons = weigh_reasons(by_hand(), WAVES, [criterion("beat")], {"x/y": result()})
     assert "no criterion" in reasons.sentence
     assert reasons.right is None
+
+
+def test_criteria_without_a_place_are_not_counted_as_places() -> None:
+    whole = dataclasses.replace(criterion("beat"), name="x/z")
+    results = {"x/y": result(), "x/z": dataclasses.replace(result(), name="x/z")}
+    said = weigh_reasons(by_hand(), WAVES, [criterion(), whole], results).sentence
+    assert said.startswith(
+        "evidence lies on the only one of the 2 criteria that hold with a place in the beat (6.0 × chance)"
+    )
+    assert weigh_reasons(by_hand(), WAVES, [criterion()], results).sentence.startswith(
+        "evidence lies on the criterion that holds (6.0 × chance)"
+    )
 
 
 def twin(finding: str, seed: int) -> tuple[Record, Waves, np.ndarray]:

@@ -205,7 +205,8 @@ def weigh_reasons(
         _together(explained, level, covered, evidence, score, whole, empty_score, draws, seed) if placed else None
     )
     right = None if together is None or score is None else given is not False and _is_right(placed, together)
-    sentence = _sentence(placed, together, right, given, elsewhere, evidence is not None)
+    holding = sum(bool(row.result.holds) for row in rows)
+    sentence = _sentence(placed, holding, together, right, given, elsewhere, evidence is not None)
     return Reasons(tuple(rows), together, right, elsewhere, sentence)
 
 
@@ -360,6 +361,7 @@ def _densest(
 
 def _sentence(
     placed: Sequence[Reason],
+    holding: int,
     together: Mapping[str, float] | None,
     right: bool | None,
     given: bool | None,
@@ -372,10 +374,18 @@ def _sentence(
     if not placed or together is None:
         return "no criterion of this finding that has a place in the beat holds on this recording"
     on, density = sum(bool(row.on_it) for row in placed), f"{together['density']:.1f} × chance"
+    place = " and have a place in the beat" if len(placed) < holding else ""
     if len(placed) > 1:
-        lies = f"evidence lies on {on or 'none'} of the {len(placed)} criteria that hold ({density} on all of them)"
+        lies = (
+            f"evidence lies on {on or 'none'} of the {len(placed)} criteria that hold{place} ({density} on all of them)"
+        )
     else:
-        lies = f"evidence {'lies' if on else 'does not lie'} on the criterion that holds ({density})"
+        which = (
+            f"only one of the {holding} criteria that hold with a place in the beat"
+            if place
+            else "criterion that holds"
+        )
+        lies = f"evidence {'lies' if on else 'does not lie'} on the {which} ({density})"
     if given is False:
         return f"the verdict is not yes; {lies}"
     parts = [lies, _fall_in_words(together)] if "drop" in together else [lies]
