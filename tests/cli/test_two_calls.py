@@ -288,6 +288,162 @@ def test_evaluate_goes_on_where_a_crash_cut_it_off(ecgcam: Run, data: Path, here
     assert [line.get("record") for line in lines] == [None, "a", "b"]
 
 
+@pytest.mark.parametrize("windows", [(), ("--all", "--hop", "5")], ids=["one window", "all windows"])
+@pytest.mark.parametrize("change", ["method", "recording", "prompt"])
+def test_a_place_that_another_call_takes_meanwhile(
+    ecgcam: Run, data: Path, here: Path, monkeypatch: pytest.MonkeyPatch, windows: tuple[str, ...], change: str
+) -> None:
+    """B has looked up its place when A writes to the same one: both results stay, each in a place where it is found."""
+    (here / "x").mkdir()
+    shutil.copy(data / "b.npy", here / "x/a.npy")
+    a = [data / "a.npy", *flags_of(windows, data)]
+    b = [here / "x/a.npy" if change == "recording" else a[0], *a[1:]]
+    b += ["--method", "layer-cam"] if change == "method" else []
+    if change == "prompt":
+        b[b.index("af")] = "AF"
+    assert ecgcam("explain", *a, "--out", "a").code == ecgcam("explain", *b, "--out", "b").code == 0
+    look_up = explain_task.ExplainTask.look_up
+
+    def too_early(*given: Any) -> Any:
+        found = list(look_up(*given))
+        shutil.copytree(here / "a/a", here / "out/a")
+        return iter(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(explain_task.ExplainTask, "look_up", too_early)
+        assert ecgcam("explain", *b, "--out", "out").code == 0
+    both, alone = explanations(here / "out"), explanations(here / "a") | explanations(here / "b")
+    assert both.keys() == alone.keys()
+    for key, explanation in alone.items():
+        assert_equal(both[key], explanation)
+    after = tree(here / "out")
+    done = [json.loads(line)["out"] for line in (here / "out/manifest.jsonl").read_text().splitlines()[1:]]
+    assert (here / "out" / done[0]).is_dir()
+    assert done[0] != "a/af"
+    for call in (a, b):
+        assert ecgcam("explain", *call, "--out", "out").code == 0
+    assert {name: content for name, content in tree(here / "out").items() if name in after} | {
+        "manifest.jsonl": None
+    } == after | {"manifest.jsonl": None}
+
+
+def test_files_that_a_call_leaves_out_stay(ecgcam: Run, data: Path, here: Path) -> None:
+    call = ["explain", data / "a.npy", *TEXT, *BASE, "--quiet", "--out", "out"]
+    folder = here / "out/a/af"
+    assert ecgcam(*call, "--scale", "raw", "--no-check").code == 0
+    before = {path.name for path in folder.iterdir()}
+    for flags in (["--no-png", "--waves"], ["--no-png", "--criteria"], ["--no-png", "--no-npz", "--check"]):
+        assert ecgcam(*call, *flags).code == 0
+        assert before <= {path.name for path in folder.iterdir()}
+        assert json.loads((folder / "summary.json").read_text())["drawn"]["scale"] == "raw"
+    assert ecgcam(*call, "--no-png", "--no-npz", "--force").code == 0
+    assert [path.name for path in folder.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize("flags", [["--waves"], ["--criteria"], ["--scale", "raw"], ["--no-png"]])
+def test_what_windows_lack_is_added(ecgcam: Run, data: Path, here: Path, flags: list[str]) -> None:
+    call = ["explain", data / "a.npy", *TEXT, *BASE, "--all", "--hop", "5", "--quiet"]
+    first = ["--no-npz"] if flags == ["--no-png"] else ["--no-png"]
+    assert ecgcam(*call, *first, "--out", "out").code == 0
+    for out in ("out", "fresh"):
+        assert ecgcam(*call, *flags, "--out", out).code == 0
+    files, fresh = tree(here / "out"), tree(here / "fresh")
+    assert fresh.keys() <= files.keys()
+    for name in fresh:
+        if name.endswith("summary.json"):
+            one, other = (json.loads(each[name] or b"") for each in (files, fresh))
+            for key in ("waves", "criteria", *(["drawn"] if flags != ["--no-png"] else [])):
+                assert one.get(key) == other.get(key), (name, key)
+    again = ecgcam(*call, *flags, "--out", "out")
+    assert again.code == 0
+    assert tree(here / "out") == files
+
+
+@pytest.mark.parametrize("flags", [[], ["--criteria"], ["--waves"]])
+def test_what_a_result_in_a_pack_lacks_is_appended(ecgcam: Run, data: Path, here: Path, flags: list[str]) -> None:
+    call = ["explain", data / "a.npy", *flags_of((), data), "--pack", "5", "--out", "out"]
+    assert ecgcam(*call, "--no-npz").code == 0
+    pack = here / "out/pack-00000.tar"
+    before = pack.read_bytes()
+    assert ecgcam(*call, *flags).code == 0
+    after = pack.read_bytes()
+    assert after.startswith(before)
+    assert load_packed(here / "out", "a/af").meta["text"] == "af"
+    assert ecgcam(*call, *flags).code == 0
+    assert pack.read_bytes() == after
+
+
+def test_evaluate_after_the_truth_has_changed(ecgcam: Run, here: Path) -> None:
+    assert ecgcam("simulate", "pvc", "--seed", "2", "--out", "d").code == 0
+    truth = here / "d/pvc-2-truth.npz"
+    call = [
+        "evaluate",
+        "d/pvc-2.dat",
+        *TEXT,
+        "--what",
+        "localisation",
+        "--quiet",
+        "--json",
+        "--jobs",
+        "1",
+        "--out",
+        "j",
+    ]
+    first = ecgcam(*call)
+    arrays = dict(np.load(truth))
+    truth.unlink()
+    assert ecgcam(*call).code == 2
+    np.savez(truth, **arrays | {"mask": ~arrays["mask"]})
+    second = ecgcam(*call)
+    assert second.code == 0
+    assert second.out == ecgcam(*call[:-1], "fresh").out != first.out
+    np.savez(truth, **arrays)
+    assert ecgcam(*call).out == first.out
+
+
+def test_evaluate_prompts_that_differ_by_case_have_their_own_tables(ecgcam: Run, data: Path, here: Path) -> None:
+    call = [
+        "evaluate",
+        data / "a.npy",
+        *BASE,
+        "--what",
+        "faithfulness",
+        "--quiet",
+        "--jobs",
+        "1",
+        "--out",
+        "j",
+        "--text",
+    ]
+    for text in ("x", "AF", "af", "AF"):
+        assert ecgcam(*call, text).code == 0
+    tables = sorted((here / "j").glob("evidence+*.jsonl"))
+    texts = [{json.loads(line)["text"] for line in path.read_text().splitlines()} for path in tables]
+    assert sorted(map(sorted, texts)) == [["AF"], ["af"]]
+
+
+def test_evaluate_copies_of_a_recording_twice(ecgcam: Run, data: Path, here: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copy(data / "a.npy", here / f"{name}.npy")
+    call = [
+        "evaluate",
+        "one.npy",
+        "two.npy",
+        *TEXT,
+        *BASE,
+        "--what",
+        "faithfulness",
+        "--quiet",
+        "--jobs",
+        "1",
+        "--out",
+        "j",
+    ]
+    first = ecgcam(*call)
+    assert " 2 of 2 " in first.out
+    assert ecgcam(*call).out == first.out
+
+
 def test_nothing_of_the_user_s_folders_is_in_a_result(ecgcam: Run, data: Path, here: Path) -> None:
     assert ecgcam("explain", data / "a.npy", *flags_of((), data), "--out", here / "out").code == 0
     for path in (here / "out").rglob("*"):

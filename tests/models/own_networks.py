@@ -323,6 +323,66 @@ class Spectrogram(nn.Module):
         return self.fc(self.conv((spectrum.abs() + 1e-3).log().unflatten(0, (-1, 3))).mean((2, 3)))
 
 
+class WindowAttention(nn.Module):
+    """Attention within windows of eight tokens, then within windows shifted by four; between, two tokens become one (Swin)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.join, self.norm, self.fc = (
+            nn.Conv1d(3, 8, 8, 8),
+            nn.Linear(16, 8),
+            nn.LayerNorm(8),
+            nn.Linear(8, 3),
+        )
+        self.blocks = nn.ModuleList([nn.MultiheadAttention(8, 2, batch_first=True) for _ in range(4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patch(x).transpose(1, 2)
+        for number, block in enumerate(self.blocks):
+            tokens = self.join(tokens.unflatten(1, (-1, 2)).flatten(2)) if number == 2 else tokens
+            windows = tokens.roll(-4 * (number % 2), 1).reshape(-1, 8, 8)
+            tokens = tokens + block(windows, windows, windows)[0].reshape_as(tokens).roll(4 * (number % 2), 1)
+        return self.fc(self.norm(tokens).mean(1))
+
+
+class SampledUp(nn.Module):
+    """Cells of 20 samples, sampled up by four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv1d(3, 8, 9, 5, 4), nn.Conv1d(8, 8, 9, 4, 4)
+        self.last, self.fc = nn.Conv1d(8, 8, 1), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = F.interpolate(self.coarse(self.fine(x).relu()).relu(), scale_factor=4, mode="linear")
+        return self.fc(self.last(cells).mean(-1))
+
+
+class Pooled(nn.Module):
+    """The cells are averaged with weights of their own, a softmax over time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weight = nn.Sequential(nn.Conv1d(3, 8, 9, 5, 4), nn.ReLU()), nn.Linear(8, 1)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = self.conv(x).transpose(1, 2)
+        return self.fc((self.weight(cells).softmax(1) * cells).sum(1))
+
+
+class SkippedAtRandom(Conv):
+    """A layer that is left out one time in five, also in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm1d)
+        self.further = nn.Conv1d(8, 8, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cells = self.features(x)
+        return self.fc((cells if torch.rand(1) < 0.2 else self.further(cells)).mean(-1))
+
+
 def closures() -> Any:
     network = nn.Sequential(nn.Conv1d(3, 8, 9, 5, 4), nn.ReLU())
     head = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 4))

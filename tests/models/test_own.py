@@ -97,6 +97,34 @@ def test_what_cannot_be_explained_is_said(own: object, said: str) -> None:
         own_model(own)
 
 
+class Gives(Tiny):
+    """Returns what is not one tensor (B, D)."""
+
+    def __init__(self, of: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.of = of
+
+    def forward(self, x: Tensor) -> object:
+        return self.of(self.encode_signal(x))
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (
+            lambda e: (e, e),
+            r"gave tuple of 2; it must be a tensor .*: .* returns one of its parts, such as network\(x\)\[0\]",
+        ),
+        (lambda e: {"rhythm": e, "form": e}, r"gave dict of rhythm, form; .* such as network\(x\)\['rhythm'\]"),
+        (lambda e: e[:, 0], r"gave \(4,\); it must be a tensor .*: return it with unsqueeze\(-1\)"),
+        (lambda _: None, "gave NoneType; it must be a tensor"),
+    ],
+)
+def test_outputs_that_are_not_one_tensor_are_named(of: Callable[[Tensor], object], said: str) -> None:
+    with pytest.raises(EcgcamError, match=said):
+        own_model(Gives(of), targets=True)
+
+
 def wrong_input() -> Tiny:
     model = Tiny()
     model.input = {"fs": 500}
@@ -296,6 +324,11 @@ class Constant(nn.Module):
     ("module", "run_it", "says"),
     [
         (nn.Conv1d(12, 2, 4, 4), lambda _, x: x, r"`layer` trunk: ran 0 times in one pass"),
+        (
+            nn.Conv1d(12, 2, 4, 4),
+            lambda layer, x: (layer(x), layer(-x)),
+            "`layer` trunk: ran 2 times in one pass; choose one that runs once",
+        ),
         (nn.Flatten(), lambda layer, x: layer(x), r"`layer` trunk: gives \(3, 4800\) for 3 signals, not"),
         (
             nn.AvgPool1d(200),

@@ -22,8 +22,12 @@ from tests.models.own_networks import (
     LastToken,
     LeadPatches,
     Names,
+    Pooled,
+    SampledUp,
+    SkippedAtRandom,
     Task,
     Tokens,
+    WindowAttention,
     Windows,
 )
 from tests.models.plain import plain_grad_cam, state
@@ -34,11 +38,12 @@ from ecgcam import explain
 from ecgcam.attribution.cam import grad_cam
 from ecgcam.attribution.hooks import capture, score_signals
 from ecgcam.attribution.methods import METHODS
+from ecgcam.attribution.placement import place_cells
 from ecgcam.errors import EcgcamError
 from ecgcam.evidence.sanity import randomised
 from ecgcam.models.own import load_own, own_model
 from ecgcam.protocol.model import EcgTextModel
-from ecgcam.protocol.spec import LayerSpec
+from ecgcam.protocol.spec import InputSpec, LayerSpec
 from ecgcam.records import Record
 from ecgcam.records.simulator import simulate
 
@@ -167,6 +172,49 @@ def test_notes_tell_what_is_random_and_what_depends_on_the_batch() -> None:
     assert not built("batch norm")[2].notes
 
 
+@pytest.mark.parametrize(
+    ("build", "samples", "layer", "step", "offset"),
+    [(WindowAttention, 1024, "norm", 16, 7.5), (SampledUp, 5000, "last", 5, -7.5)],
+)
+def test_neighbours_that_look_at_the_same_samples_are_told_apart(
+    build: Callable[[], nn.Module], samples: int, layer: str, step: float, offset: float
+) -> None:
+    torch.manual_seed(0)
+    source = InputSpec(fs=500.0, seconds=samples / 500, leads=INPUT.leads)
+    where = own_model(build(), layer=layer, targets=True, input=source).spec.layers[layer]
+    assert where.step == step
+    assert abs(where.offset - offset) <= 1
+
+
+def test_a_layer_that_is_seldom_left_out_is_found_random() -> None:
+    for seed in range(8):
+        torch.manual_seed(seed)
+        network = SkippedAtRandom()
+        before = state(network)
+        model = own_model(network, layer="features", targets=True, input=INPUT)
+        assert model.draws
+        assert "random" in " ".join(model.notes)
+        assert state(network) == before
+
+
+def test_a_layer_that_runs_in_some_passes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SkippedAtRandom()
+    chances = iter([1.0, 1.0, 0.0])
+    monkeypatch.setattr(torch, "rand", lambda _: torch.tensor([next(chances)]))
+    with pytest.raises(EcgcamError, match="`layer` further: runs in some passes and not in others"):
+        place_cells(network, network.further, "further", 3, 1000, network)
+
+
+def test_gradients_that_cancel_over_the_cells_are_no_map() -> None:
+    torch.manual_seed(0)
+    assert own_model(Pooled(), targets=True, input=INPUT).spec.layer == "conv"
+    model = own_model(Pooled(), layer="weight", targets=True, input=INPUT)
+    assert "the gradients at layer weight cancel over its cells" in " ".join(model.notes)
+    assert not own_model(Pooled(), layer="conv", targets=True, input=INPUT).notes
+    found = capture(model, torch.randn(2, 3, 1000), torch.eye(3)[:1], reduce=grad_cam).reduced[0]
+    assert not found.any()
+
+
 def test_a_layer_whose_batch_is_not_the_signals_is_refused() -> None:
     with pytest.raises(EcgcamError, match="its batch axis does not hold the signals"):
         own_model(Windows(), layer="encoder", targets=True, input=INPUT)
@@ -196,6 +244,14 @@ class LeadsFirst(Folded):
             LayerSpec("(BL)CT", 5, 0, leads=3),
             "pulses at the times of three cells move others most",
         ),
+        (lambda: Conv(nn.BatchNorm1d), "features", LayerSpec("XYZ", 10, 0), "layout 'XYZ'; choose BCT, "),  # type: ignore[arg-type]
+        (
+            lambda: Conv(nn.BatchNorm1d),
+            "features",
+            LayerSpec("BTC", float("nan"), 0),
+            "step=nan and offset=0 must be finite",
+        ),
+        (lambda: Conv(nn.BatchNorm1d), "features", LayerSpec("BTC", 10, 0, rows=3), "rows=3 is the size of an L axis"),
         (Windows, "encoder", LayerSpec("(BL)CT", 5, 0, leads=2), "leads=2, but the input has 3"),
         (Windows, "encoder", LayerSpec("BCT", 5, 0), "its batch axis does not hold the signals"),
     ],

@@ -122,6 +122,15 @@ def test_windows_of_a_recording_are_one_result(tmp_path: Path) -> None:
     assert find(tmp_path, spec()) == ("a/af+one-window", False)
 
 
+def test_a_prompt_is_found_whether_or_not_others_shared_its_slug(tmp_path: Path) -> None:
+    """`--text AF --text af` puts both into folders with a hash; `--text AF` alone does not."""
+    question, apart = spec("AF"), slug_of("AF", distinct=True)
+    for here, other in (("af", apart), (apart, "af")):
+        store(tmp_path / here, Path("a") / here, question, "r")
+        place = Places(tmp_path / here).find(ITEM, other, question, "r")
+        assert (place.folder.as_posix(), place.stored is not None) == (f"a/{here}", True)
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(EcgcamError, match="a: is a file where a folder of results belongs"):

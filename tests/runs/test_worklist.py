@@ -87,6 +87,25 @@ def test_a_recording_that_is_named_twice_is_one(tmp_path: Path) -> None:
     assert [item.name for item in find_recordings(["a.dat", "a", "-"], ["a.hea\n", "b.npy\n", "b.npy\n"])] == ["a", "b"]
 
 
+def test_a_path_that_is_written_in_two_ways_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "d/a.npy")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_recordings(["d/a.npy", f"{tmp_path}/d/a.npy", "d/../d/a.npy"])) == 1
+
+
+def test_mean_beats_of_summarize_are_no_recording(tmp_path: Path) -> None:
+    np.savez(tmp_path / "beats.npz", signal=np.ones((2, 500)))
+    np.save(tmp_path / "a.npy", np.ones((2, 500)))
+    assert [item.name for item in find_recordings([str(tmp_path)])] == ["a", "beats"]
+    (tmp_path / "leads.csv").touch()
+    (tmp_path / "waves.csv").touch()
+    assert [item.name for item in find_recordings([str(tmp_path)])] == ["a"]
+
+
+def test_a_list_that_begins_with_a_byte_order_mark() -> None:
+    assert [item.name for item in find_recordings(["-"], ["\ufeffa.npy\r\n", "\r\n", "b.npy\r\n"])] == ["a", "b"]
+
+
 def test_what_identifies_a_recording_is_its_content(tmp_path: Path) -> None:
     by_hand = {"I": [1, 2, 3, 4]}
     for folder in ("x", "y", "z"):

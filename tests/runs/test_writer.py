@@ -21,7 +21,7 @@ from ecgcam.files import atomic, check_writable
 from ecgcam.results.explanation import Explanation
 from ecgcam.runs import writer as store
 from ecgcam.runs.helpers import Helpers
-from ecgcam.runs.writer import Outputs, write_result
+from ecgcam.runs.writer import Outputs, TakenError, write_result
 
 FILES = ["explanation.npz", "lead-I.png", "lead-V1.png", "page.png", "summary.json"]
 
@@ -73,6 +73,14 @@ def test_pictures_and_arrays_can_be_left_out(
 ) -> None:
     write_result(explanation(), tmp_path / "s", Outputs(png=png, npz=npz))
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == files
+
+
+def test_a_place_that_another_result_has_taken_is_left_to_it(tmp_path: Path, quick: None) -> None:
+    write_result(explanation(), tmp_path / "rec/s")
+    before = tree(tmp_path)
+    with pytest.raises(TakenError):
+        write_result(explanation(text="another"), tmp_path / "rec/s", is_free=lambda: False)
+    assert tree(tmp_path) == before
 
 
 def test_the_slug_is_the_folder_s_name(tmp_path: Path, quick: None) -> None:

@@ -16,8 +16,12 @@ _MANY = 512
 
 
 def grad_cam(A: Tensor, G: Tensor) -> Tensor:
-    """sum_c (mean_k G_ck) A_ck: Selvaraju et al. 2017, equations 1 and 2 (before relu)."""
-    return (G.mean(dim=-1)[:, None] @ A)[:, 0]
+    """sum_c (mean_k G_ck) A_ck: Selvaraju et al. 2017, equations 1 and 2 (before relu).
+
+    A mean that is rounding error counts as 0: the gradients of a layer before a softmax over the cells, or before a
+    normalisation of each channel over them, cancel.
+    """
+    return (_means(G)[:, None] @ A)[:, 0]
 
 
 def hires_cam(A: Tensor, G: Tensor) -> Tensor:
@@ -89,7 +93,7 @@ def grad_cam_eigen(A: Tensor, G: Tensor) -> Tensor:
 
     Defined by pytorch-grad-cam (eigen_smooth), no paper. Sign: see `_signed`.
     """
-    return _signed(_principal(_centred(G.mean(dim=-1, keepdim=True) * A)), A, G)
+    return _signed(_principal(_centred(_means(G)[..., None] * A)), A, G)
 
 
 def kpca_cam(A: Tensor, G: Tensor, kernel: str = "sigmoid", gamma: float | None = None) -> Tensor:
@@ -117,6 +121,17 @@ def random_cam(A: Tensor, _G: Tensor, seed: int = 0) -> Tensor:
     """sum_c w_c A_ck, w_c uniform in [-1, 1]: a control. The weights are drawn once from `seed`, the same for every signal."""
     drawn = torch.rand(A.shape[1], generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return (drawn.to(A)[:, None] * A).sum(dim=1)
+
+
+def cancels(G: Tensor) -> Tensor:
+    """Whether each channel's gradients (N, C, K) cancel over the cells, to rounding: (N, C)."""
+    rounding = min(128 * torch.finfo(G.dtype).eps, 1e-3)  # half precision has three digits
+    return G.mean(dim=-1).abs() <= rounding * G.abs().mean(dim=-1)
+
+
+def _means(G: Tensor) -> Tensor:
+    """mean_k G_ck (N, C), 0 where it is rounding error."""
+    return torch.where(cancels(G), 0.0, G.mean(dim=-1))
 
 
 def _centred(X: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ecgcam.cohort.summary import GroupSummary, Summary
 from ecgcam.files import atomic, save_arrays, writing
 from ecgcam.results.explanation import slug_of
 from ecgcam.results.intervals import Estimate, share_interval
+from ecgcam.runs.worklist import BEATS
 
 
 def write_cohort(summary: Summary, out: Path, *, png: bool = True) -> Iterator[dict[str, Any]]:
@@ -117,7 +118,7 @@ def _write_beats(groups: Sequence[GroupSummary], out: Path) -> None:
     }
     if any(summary.group.label is not None for summary in groups):
         arrays["labels"] = np.array([str(summary.group.label) for summary in groups])
-    with atomic(out / "beats.npz") as path:
+    with atomic(out / BEATS) as path:
         save_arrays(path, arrays)
 
 

@@ -18,7 +18,7 @@ from ecgcam.attribution.registry import Method
 from ecgcam.attribution.taps import run_order
 from ecgcam.errors import EcgcamError
 from ecgcam.models.check import seen, simulated
-from ecgcam.models.own import BATCH_DEPENDENT, found_places, load_own
+from ecgcam.models.own import BATCH_DEPENDENT, RANDOM, found_places, load_own
 from ecgcam.models.own_network import JointNetwork, OwnNetwork
 from ecgcam.models.text.targets import TargetEncoder
 from ecgcam.protocol.model import EcgTextModel
@@ -89,8 +89,8 @@ def inspect_own(model: EcgTextModel, methods: Iterable[str] = tuple(METHODS)) ->
             "weights": sorted({str(weight.dtype).removeprefix("torch.") for weight in network.parameters()}),
             "signals": str(network.dtype).removeprefix("torch."),
         },
-        "random": model.draws,
-        "batch_dependent": None if model.draws else BATCH_DEPENDENT in model.notes,
+        "random": RANDOM in model.notes,
+        "batch_dependent": None if RANDOM in model.notes else BATCH_DEPENDENT in model.notes,
         "notes": list(model.notes),
         "layer": model.spec.layer,
         "layers": layers,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ecgcam.attribution.cam import cancels
 from ecgcam.attribution.cells import lead_cells, pulses_found, with_pulses
 from ecgcam.attribution.hooks import activations_of, capture
 from ecgcam.attribution.placement import Placement, contradiction, described, place_cells
@@ -34,11 +36,13 @@ from ecgcam.models.own_network import (
 from ecgcam.models.text.targets import TargetEncoder
 from ecgcam.protocol.attention import AttentionSpec
 from ecgcam.protocol.model import EcgTextModel, TextEncoder, frozen
-from ecgcam.protocol.spec import InputSpec, LayerSpec, ModelSpec
+from ecgcam.protocol.spec import InputSpec, LayerSpec, Layout, ModelSpec
 
 log = logging.getLogger("ecgcam")
 # Layers that are tried, from the last, where none is named.
 _TRIES = 8
+# Further passes of a network that draws random numbers, to see whether its outputs change.
+_DRAWS = 32
 # Notes on what a network does.
 RANDOM = (
     "its outputs are random: the same signal gives others the next time (a dropout that stays on?); maps repeat because the "
@@ -46,6 +50,10 @@ RANDOM = (
 )
 BATCH_DEPENDENT = (
     "signals of one batch change each other (a normalisation over the batch?); maps depend on what else is in the batch"
+)
+CANCELS = (
+    "the gradients at layer {} cancel over its cells (a softmax over time follows, or a normalisation of each channel), so "
+    "Grad-CAM shows rounding errors there; choose an earlier layer, or hires-cam or layer-cam"
 )
 
 
@@ -146,7 +154,7 @@ def own_model(
     finally:
         for module, training in modes:
             module.training = training
-    for note in notes:
+    for note in model.notes:
         log.warning("%s: %s", spec.name, note)
     return model
 
@@ -246,7 +254,7 @@ def _labels(given: Any, name: str) -> tuple[str, ...]:
 
 
 def _tried(signal: OwnNetwork, source: InputSpec, device: str, name: str) -> tuple[Tensor, list[str], bool]:
-    """Run a few signals: its outputs, notes for the reader, and whether it is random."""
+    """Run a few signals: its outputs, notes for the reader, and whether it draws random numbers."""
     x = 10 * torch.randn(4, len(source.leads), source.samples, generator=torch.Generator().manual_seed(0))
     x = x.to(device)
     cuda = [torch.device(device).index or 0] if torch.device(device).type == "cuda" else []
@@ -257,16 +265,31 @@ def _tried(signal: OwnNetwork, source: InputSpec, device: str, name: str) -> tup
                 f"`model` {name}: signals {tuple(x.shape)} gave {tuple(given.shape)}; it must be a tensor (B, D), or (B, D, T) "
                 "along time"
             )
+        size = max(float(given.abs().max()), 1e-12)
+        slack = (1e-4 if signal.dtype != torch.float16 else 1e-2) * size
         with frozen(signal):
+            before = _generators(cuda)
             again, alone = signal.given(x), signal.given(x[:1])
-    size = max(float(given.abs().max()), 1e-12)
-    slack = (1e-4 if signal.dtype != torch.float16 else 1e-2) * size
-    notes, draws = [], not torch.allclose(given, again, rtol=0, atol=slack, equal_nan=True)
-    if draws:
+            drawn = any(not torch.equal(*pair) for pair in zip(before, _generators(cuda), strict=True))
+            varies = _differ(given, again, slack)
+            # A layer that is left out at random is often not left out several times in a row.
+            if drawn:
+                varies = varies or any(_differ(alone, signal.given(x[:1]), slack) for _ in range(_DRAWS))
+    notes = []
+    if varies:
         notes.append(RANDOM)
-    elif not torch.allclose(given[:1], alone, rtol=0, atol=10 * slack, equal_nan=True):
+    elif _differ(given[:1], alone, 10 * slack):
         notes.append(BATCH_DEPENDENT)
-    return given, notes, draws
+    return given, notes, drawn or varies
+
+
+def _differ(outputs: Tensor, others: Tensor, slack: float) -> bool:
+    return not torch.allclose(outputs, others, rtol=0, atol=slack, equal_nan=True)
+
+
+def _generators(cuda: Sequence[int]) -> list[Tensor]:
+    """Return the states of torch's generators."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(number) for number in cuda)]
 
 
 def _in_its_dtype(signal: OwnNetwork, x: Tensor) -> Tensor:
@@ -315,6 +338,9 @@ def _declare(model: EcgTextModel, signal: OwnNetwork, declared: Mapping[str, Any
                     f"`model` {name}: `layers` {path!r}: leads={where.leads}, but the input has {len(model.input.leads)}; "
                     "leads is that number, or 0 where a cell looks at all of them"
                 )
+            wrong = _malformed(where)
+            if wrong:
+                raise EcgcamError(f"`model` {name}: `layers` {path!r}: {wrong} (`ecgcam docs own-model`)")
             _check(model, signal, path, where)
             layers[path] = where
         for path in asked:
@@ -322,11 +348,25 @@ def _declare(model: EcgTextModel, signal: OwnNetwork, declared: Mapping[str, Any
                 found = place_layer(model, signal, path)
                 layers[path] = found.where
                 log.info("%s: layer %s is read as %s", name, path, _words(found))
+                G = _gradients(model, _noise(model, 1), path)
+                if G is not None and bool(cancels(G).all()):
+                    model.notes += (CANCELS.format(path),)
         if not layers:
             path, where = _last_layer(model, signal)
             layers[path] = where
             log.info("%s: no `layer` is given, so %s is used, %s", name, path, described(where))
     object.__setattr__(model.spec, "layer", asked[0] if len(asked) == 1 else next(iter(layers)))
+
+
+def _malformed(where: LayerSpec) -> str | None:
+    """Return what no layout can be, in words."""
+    if where.layout not in get_args(Layout):
+        return f"layout {where.layout!r}; choose {', '.join(get_args(Layout))}"
+    if not math.isfinite(where.offset) or not math.isfinite(where.step) or where.step == 0:
+        return f"step={where.step} and offset={where.offset} must be finite numbers of samples, and the step not 0"
+    if where.rows != 1 and (where.rows < 1 or where.folded or "L" not in where.layout):
+        return f"rows={where.rows} is the size of an L axis, and the layout {where.layout} has none"
+    return None
 
 
 def found_places(model: EcgTextModel) -> dict[str, Placement]:
@@ -379,7 +419,7 @@ def _check(model: EcgTextModel, signal: OwnNetwork, path: str, declared: LayerSp
         return
     with torch.no_grad(), outputs_of(signal.get_submodule(path)) as given:
         signal.given(torch.zeros(1, len(model.input.leads), model.input.samples, device=model.device))
-    part = given[0] if isinstance(given[0], Tensor) else None
+    part = given[0] if given and isinstance(given[0], Tensor) else None
     cells = part.shape[found.where.layout.replace("(BL)", "B").index("T")] if part is not None else 2
     wrong = contradiction(declared, found, cells)
     if wrong is not None:
@@ -409,8 +449,7 @@ def _check_by_pulses(model: EcgTextModel, signal: OwnNetwork, path: str, declare
 
 def _last_layer(model: EcgTextModel, signal: OwnNetwork) -> tuple[str, LayerSpec]:
     """Return the last layer whose cells can be placed and move the output; the signal itself where there is none."""
-    source = model.input
-    x = torch.randn(2, len(source.leads), source.samples, generator=torch.Generator().manual_seed(0)).to(model.device)
+    x = _noise(model, 2)
     tries = 0
     for path in reversed(run_order(signal.given, signal.paths(), x)):
         if tries == _TRIES:
@@ -428,12 +467,23 @@ def _last_layer(model: EcgTextModel, signal: OwnNetwork) -> tuple[str, LayerSpec
     return SIGNAL, LayerSpec("BCT", 1.0, 0.0)
 
 
+def _noise(model: EcgTextModel, count: int) -> Tensor:
+    size = (count, len(model.input.leads), model.input.samples)
+    return torch.randn(size, generator=torch.Generator().manual_seed(0)).to(model.device)
+
+
 def _moves_output(model: EcgTextModel, x: Tensor, path: str) -> bool:
+    """Whether a gradient of the output reaches a layer's cells, and not one that cancels over them."""
+    G = _gradients(model, x, path)
+    return G is not None and not bool(cancels(G).all())
+
+
+def _gradients(model: EcgTextModel, x: Tensor, path: str) -> Tensor | None:
+    """Return the gradients (N, C, K) of the output at a layer; None if there are none."""
     try:
-        capture(model, x, model.encode_signal(x[:1]).detach().sign(), path)
+        return capture(model, x, model.encode_signal(x[:1]).detach().sign(), path).reduced[0]
     except EcgcamError:
-        return False
-    return True
+        return None
 
 
 class _JointText:

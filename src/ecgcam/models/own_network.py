@@ -79,9 +79,10 @@ class OwnNetwork(nn.Module):
                 f"{one_line(error)}); `debug` shows where"
             ) from error
         if not isinstance(output, Tensor) or output.ndim not in {2, 3}:
-            what = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            what, fix = _shown(output)
             raise EcgcamError(
-                f"`model` {self._name}: signals {tuple(x.shape)} gave {what}; it must be a tensor (B, D), or (B, D, T) along time"
+                f"`model` {self._name}: signals {tuple(x.shape)} gave {what}; it must be a tensor (B, D), or (B, D, T) along "
+                f"time{fix}"
             )
         return output.float()
 
@@ -302,6 +303,23 @@ def _tensor_of(output: object) -> object:
     if isinstance(output, Mapping):
         return output.get("logits", output)
     return getattr(output, "logits", output)
+
+
+def _shown(output: object) -> tuple[str, str]:
+    """Return what a network gave in words, and how to make it a tensor (B, D)."""
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape)), ": return it with unsqueeze(-1)" if output.ndim == 1 else ""
+    keys: list[object] = []
+    if isinstance(output, Mapping):
+        keys = list(output)
+    elif isinstance(output, list | tuple):
+        keys = list(range(len(output)))
+    if not keys:
+        return type(output).__name__, ""
+    named = f"{type(output).__name__} of {', '.join(str(key) for key in keys[:8])}"
+    if all(isinstance(key, int) for key in keys):
+        named = f"{type(output).__name__} of {len(keys)}"
+    return named, f": wrap the network in a module that returns one of its parts, such as network(x)[{keys[0]!r}]"
 
 
 def _looked_up(root: nn.Module, target: str) -> nn.Module:

@@ -173,6 +173,24 @@ class EvaluateCall:
             return None if self.truth is None else self.truth.name
         return [self.truth.extension, *self.truth.symbols]
 
+    def _content(self, item: Item) -> str:
+        """Return what identifies what the figures of a recording depend on: its samples, its truth, its name in questions."""
+        from ecgcam.evidence.truths import find_truth
+
+        content = self.reading.content_sha256(item.path)
+        if self.questions is not None:
+            return f"{content} {item.name}"
+        if self.out is None or "localisation" not in self.groups:
+            return content
+        marks = self.truth
+        truth = find_truth(item.path, marks) if marks is None or isinstance(marks, Path) else marks.read(item.path)
+        if truth is None:
+            return content
+        digest = hashlib.sha256(f"{truth.leads} {truth.fs:.9g} {truth.mask.shape}".encode())
+        for mask in (truth.mask, truth.known):
+            digest.update(b"" if mask is None else mask.tobytes())
+        return f"{content} {digest.hexdigest()}"
+
     def events(self) -> Generator[Event, None, None]:
         """Run it; yield each recording's figures, in the order of recordings, when they are in the journal."""
         path = None if self.out is None else self.out / EVALUATE
@@ -181,7 +199,7 @@ class EvaluateCall:
         left: list[Item] = []
         for item in self.items:
             try:
-                fingerprints[item.name] = self.spec.fingerprint(self.reading.content_sha256(item.path))
+                fingerprints[item.name] = self.spec.fingerprint(self._content(item))
             except EcgcamError as error:
                 yield Failure(item, error)
                 continue
@@ -189,7 +207,9 @@ class EvaluateCall:
             if entries is None:
                 left.append(item)
             else:
-                yield Evaluated(item, entries, [])
+                # A recording may have had another name.
+                named = [entry | {"record": item.name} if "record" in entry else entry for entry in entries]
+                yield Evaluated(item, named, [])
         if not left:
             return
         device = self.options.device
@@ -244,8 +264,12 @@ class EvaluateCall:
         specs = [line["spec"] for line in read(self.out / EVALUATE) if isinstance(line.get("spec"), dict)]
         name = TABLE
         if specs and not self.spec.is_same_question(specs[0]):
-            found = spec_difference(self.spec.to_json(), specs[0])
-            name = f"evidence+{name_of_difference(found) or self.spec.fingerprint()[:8]}.jsonl"
+            differences = [name_of_difference(spec_difference(spec, specs[0])) for spec in specs]
+            own = self.spec.name_of_difference(specs[0])
+            first = next((spec for spec, other in zip(specs, differences, strict=True) if other == own), None)
+            if first is not None and not self.spec.is_same_question(first):  # such as a prompt in capitals
+                own += f"+{self.spec.fingerprint()[:8]}"
+            name = f"evidence+{own}.jsonl"
         with writing(self.out / name), atomic(self.out / name) as path:
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         _write_csv((self.out / name).with_suffix(".csv"), rows)

@@ -18,7 +18,7 @@ from ecgcam.results.explanation import LAYOUTS, SCALES
 from ecgcam.runs.calibration import CHOSEN
 from ecgcam.runs.engine import drawing_helper, run_in_processes, workers_for
 from ecgcam.runs.events import Event, Finished, Result, Timelines
-from ecgcam.runs.explain_task import ExplainTask, Todo
+from ecgcam.runs.explain_task import ExplainTask, Todo, write_in_place
 from ecgcam.runs.helpers import cores, gc_paused, set_passive_openmp_wait
 from ecgcam.runs.journal import EXPLAIN, Journal
 from ecgcam.runs.model_options import ModelOptions
@@ -37,7 +37,7 @@ from ecgcam.runs.worklist import (
     find_recordings,
     of_shard,
 )
-from ecgcam.runs.writer import Outputs, clear_unfinished_of, write_result
+from ecgcam.runs.writer import Outputs, clear_unfinished_of
 
 Shard = tuple[int, int]
 
@@ -209,7 +209,7 @@ class ExplainCall:
             def submit(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
                 if helper is None:
                     return run_here(function, *args, **kwargs)
-                if function is write_result:
+                if function is write_in_place:
                     kwargs["fork"] = cores() > 1
                 return helper.submit(function, *args, **kwargs)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecgcam.errors import EcgcamError
+from ecgcam.files import is_file
 from ecgcam.pipeline.settings import BATCH, Settings
 from ecgcam.records import Window
 from ecgcam.results.collection import read_summary
@@ -23,7 +25,16 @@ from ecgcam.runs.sliding_windows import SlidingWindows, written_result
 from ecgcam.runs.spec import RunSpec
 from ecgcam.runs.tasks import Progress, Submit, flush_denormals, log_rest, no_progress, run_here
 from ecgcam.runs.worklist import Failure, Item, slugs
-from ecgcam.runs.writer import TIMELINE_PICTURE, Outputs, clear_unfinished_of, encode_result, write_result
+from ecgcam.runs.writer import (
+    MODEL,
+    PICTURES,
+    TIMELINE_PICTURE,
+    Outputs,
+    TakenError,
+    clear_unfinished_of,
+    encode_result,
+    write_result,
+)
 
 if TYPE_CHECKING:
     from ecgcam.protocol.model import EcgTextModel
@@ -109,9 +120,7 @@ class ExplainTask:
                 if place.stored is None or self.force or not self._is_done(place.stored, item):
                     left[text] = place
                     continue
-                summary = place.stored.summary
-                if self.packed and summary is not None:  # the index of packs has no whole summaries
-                    summary = read_summary(self.out / place.stored.path / SUMMARY)
+                summary = self._summary(place.stored)
                 found = None if summary is None else {**summary, "out": str(self.out / place.stored.path)}
                 yield Finished(item, text, spec.fingerprint(recording), place.stored.path, None, found, existing=True)
         except EcgcamError as error:
@@ -124,32 +133,60 @@ class ExplainTask:
         """Return whether a result of the same question has every file that this call wants, drawn as it wants them."""
         if self.reading.follow:
             return False
+        folder = self.out / stored.path
         if stored.summary is None:
-            picture = self.out / stored.path / TIMELINE_PICTURE
-            drawn = self.packed or not self.outputs.png or picture.is_file()
-            return drawn and is_complete(self.out, stored)
-        wanted_again = {"check": self.outputs.check and self.outputs.recheck, "criteria": self.outputs.criteria}
-        if any(wanted and stored.summary.get(key) is None for key, wanted in wanted_again.items()):
-            return self.packed  # the model has to be run again
-        if self.packed:
+            if not is_complete(self.out, stored):
+                return False
+            drawn = not self.outputs.png or (folder / TIMELINE_PICTURE).is_file()
+            return self.packed or (drawn and not any(map(self.lacks, folder.glob(f"w*/{SUMMARY}"))))
+        lacks = self.lacks(folder / SUMMARY)
+        if lacks is None:
             return True
-        folder, outputs = self.out / stored.path, self.outputs
-        npz = (folder / FILE).is_file()
-        if outputs.npz and not npz:
+        if lacks == MODEL or self.packed:  # what is in a pack is not drawn again
             return False
-        earlier = stored.summary.get("drawn") or {}
+        explanation = Explanation.load(folder)
+        outputs = self.keeping(folder)
+        trace = self.reading.own_samples(item, explanation) if outputs.png else None
+        write_result(explanation, folder, outputs, place=stored.path, trace=trace)
+        return True
+
+    def lacks(self, path: Path) -> str | None:
+        """Return what it takes to add what this call wants of a result and it lacks, `MODEL` or `PICTURES`; None: nothing.
+
+        `path` is of its summary.
+        """
+        summary, folder, outputs = read_summary(path), path.parent, self.outputs
+        wanted_again = {"check": outputs.check and outputs.recheck, "criteria": outputs.criteria}
+        if any(wanted and summary.get(key) is None for key, wanted in wanted_again.items()):
+            return MODEL
+        npz = is_file(folder / FILE)
+        if outputs.npz and not npz:
+            return MODEL
+        earlier = summary.get("drawn") or {}
         wanted = {key: getattr(outputs, key) for key in ("scale", "layout", "waves", "dpi", "width_mm")}
         same = all(earlier.get(key) == value for key, value in wanted.items())
-        same = same and earlier.get("formats") == list(outputs.formats)
-        if (not outputs.png or ((folder / outputs.page).is_file() and same)) and (
-            not outputs.waves or stored.summary.get("waves")
-        ):
-            return True
-        if npz:  # drawn again from the arrays
-            explanation = Explanation.load(folder)
-            trace = self.reading.own_samples(item, explanation) if outputs.png else None
-            write_result(explanation, folder, replace(outputs, npz=True), place=stored.path, trace=trace)
-        return npz
+        same = self.packed or (same and earlier.get("formats") == list(outputs.formats))
+        drawn = not outputs.png or (is_file(folder / outputs.page) and same)
+        if drawn and (not outputs.waves or summary.get("waves")):
+            return None
+        return PICTURES if npz else MODEL
+
+    def keeping(self, folder: Path) -> Outputs:
+        """Return which files to write over a result: those of this call, and of those that are there what it leaves out."""
+        outputs = self.outputs
+        if self.force or not (folder / SUMMARY).is_file():
+            return outputs
+        earlier = read_summary(folder / SUMMARY).get("drawn") or {}
+        if not outputs.png and earlier.get("png") and (folder / f"page.{earlier['formats'][0]}").is_file():
+            look = {key: earlier[key] for key in ("scale", "layout", "dpi", "width_mm")}
+            outputs = replace(outputs, png=True, formats=tuple(earlier["formats"]), **look)
+        return replace(outputs, npz=outputs.npz or (folder / FILE).is_file())
+
+    def _summary(self, stored: Stored) -> Mapping[str, Any] | None:
+        """Return the summary of a result of one window; the index of packs has no whole ones."""
+        if stored.summary is None or not self.packed:
+            return stored.summary
+        return read_summary(self.out / stored.path / SUMMARY)
 
     def explain(
         self,
@@ -247,9 +284,19 @@ class ExplainTask:
         return explained, errors
 
     def write(
-        self, todo: Todo, explanation: Explanation, window: Window, submit: Submit, name: str = ""
+        self,
+        todo: Todo,
+        explanation: Explanation,
+        window: Window,
+        submit: Submit,
+        name: str = "",
+        *,
+        settled: bool = False,
     ) -> Future[Any]:
-        """Begin to write a result; the future gives its summary, or summary and files for a pack."""
+        """Begin to write a result; the future gives its summary, or summary and files for a pack.
+
+        `name` is of the window's folder, where there are several; `settled`: earlier ones of them lie in its place already.
+        """
         text = str(explanation.meta["text"])
         spec = next(spec for spec in self.specs if spec.prompt == text)
         path = todo.item.path
@@ -262,11 +309,18 @@ class ExplainTask:
                 "recording_file": path.name if path.is_absolute() else path.as_posix(),
             }
         )
-        place = todo.places[text].folder / name
+        folder = todo.places[text].folder
         trace = None if window.own is None else Trace(*window.own)
         if self.packed:
-            return submit(encode_result, explanation, place, self.outputs, trace=trace)
-        return submit(write_result, explanation, self.out / place, self.outputs, place=place, trace=trace)
+            return submit(encode_result, explanation, folder / name, self.outputs, trace=trace)
+        if not settled:
+            slug = slugs(self.texts)[text]
+            find = partial(Places(self.out).find, todo.item, slug, spec, todo.recording)
+            outputs = self.outputs if todo.places[text].stored is None else self.keeping(self.out / folder / name)
+            return submit(write_in_place, explanation, self.out, folder, find, outputs, name=name, trace=trace)
+        place = folder / name
+        outputs = self.keeping(self.out / place)
+        return submit(write_result, explanation, self.out / place, outputs, place=place, trace=trace)
 
     def _failed(
         self, item: Item, texts: Iterable[str], recording: str, error: EcgcamError
@@ -280,15 +334,33 @@ class ExplainTask:
         return next(spec for spec in self.specs if spec.prompt == text).fingerprint(recording)
 
 
+def write_in_place(
+    explanation: Explanation, out: Path, folder: Path, find: Callable[[], Place], outputs: Outputs, *, name: str = "",
+    trace: Trace | None = None, fork: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a result into `folder` below `out`, or where else it belongs by now; return its summary, whose ``out`` is that folder.
+
+    `find` finds its place. Another call may have put another result there since it was looked up.
+    """
+    while True:
+        place = folder / name
+        try:
+            return write_result(
+                explanation, out / place, outputs, place=place, fork=fork, trace=trace,
+                is_free=lambda: find().folder == folder,  # noqa: B023  (used at once)
+            )  # fmt: skip
+        except TakenError:
+            folder = find().folder
+
+
 def _written(task: ExplainTask, pending: list[tuple[Todo, str, Future[Any]]]) -> Iterator[Event]:
     """Yield results of single windows when they are written."""
     for todo, text, future in pending:
-        folder = todo.places[text].folder
         try:
-            result = written_result(todo.item, text, folder, future.result(), task.out)
+            result = written_result(todo.item, text, future.result(), task.out)
         except EcgcamError as error:
             yield Failure(todo.item, error)
             yield Finished(todo.item, text, task.fingerprint(text, todo.recording), None, str(error))
             continue
         yield result
-        yield Finished(todo.item, text, str(result.summary["fingerprint"]), folder)
+        yield Finished(todo.item, text, str(result.summary["fingerprint"]), result.folder)

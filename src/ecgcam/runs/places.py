@@ -96,11 +96,16 @@ class Places:
         if base is not None and base.spec and base.spec.get("prompt", {}).get("text") != spec.prompt:
             slug = slug_of(spec.prompt, distinct=True)  # two prompts that share a slug
             base = self._read(Path(name) / slug)
-        stored = [base, *(self._read(folder) for folder in self._siblings(name, slug))]
-        known = [one for one in stored if one is not None]
-        for one in known:
+        # Next to prompts that share its slug, a prompt has another one than alone.
+        slugs = dict.fromkeys((slug, slug_of(spec.prompt), slug_of(spec.prompt, distinct=True)))
+        stored = {
+            one: [self._read(Path(name) / one), *(self._read(folder) for folder in self._siblings(name, one))]
+            for one in slugs
+        }
+        for one in (one for some in stored.values() for one in some if one is not None):
             if one.fingerprint == fingerprint:
                 return Place(self._below(one, name), one)
+        known = [one for one in stored[slug] if one is not None]
         for one in known:
             # The same question by another version, which may have written no spec: its result is replaced.
             if not one.spec or (one.recording == recording and spec.is_same_question(one.spec)):

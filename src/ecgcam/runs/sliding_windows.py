@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +13,20 @@ from ecgcam.records import Window
 from ecgcam.results.explanation import SUMMARY, Explanation, window_name
 from ecgcam.results.timeline import Joining
 from ecgcam.runs.events import Event, Finished, Result, Timelines
+from ecgcam.runs.places import Place
 from ecgcam.runs.tasks import Progress, Submit
 from ecgcam.runs.worklist import Failure, Item
-from ecgcam.runs.writer import encode_timeline, write_result, write_timeline
+from ecgcam.runs.writer import MODEL, PICTURES, encode_timeline, write_result, write_timeline
 
 if TYPE_CHECKING:
     from ecgcam.protocol.model import EcgTextModel
     from ecgcam.runs.explain_task import ExplainTask, Todo
 
 
-def written_result(item: Item, text: str, folder: Path, written: Any, out: Path) -> Result:
+def written_result(item: Item, text: str, written: Any, out: Path) -> Result:
     """Return what was written of one window: its summary, or summary and files for a pack."""
     summary, files = written if isinstance(written, tuple) else (written, None)
+    folder = Path(summary["out"])
     return Result(item, text, folder, summary | {"out": str(out / folder)}, files)
 
 
@@ -40,9 +41,11 @@ class SlidingWindows:
         self._texts = list(todo.places)
         self._joined: dict[str, Joining] = {text: Joining() for text in self._texts}
         self._errors: list[EcgcamError] = []
-        self._pending: list[tuple[str, Path, Future[Any]]] = []
+        self._pending: list[tuple[str, Future[Any]]] = []
+        self._settled = {text for text, place in todo.places.items() if place.stored is not None}
         self._lost: EcgcamError | None = None
         self._windows = 0
+        self._explained = False
 
     def events(self) -> Iterator[Event]:
         """Explain every window that no earlier call has explained; yield results as they are written."""
@@ -55,11 +58,14 @@ class SlidingWindows:
             for window, explanation in explained:
                 verdicts.add_to(window, [explanation])
                 text = str(explanation.meta["text"])
+                self._explained = True
                 name = window_name(window.start)
-                future = task.write(todo, explanation, window, self._submit, name)
+                settled = text in self._settled
+                future = task.write(todo, explanation, window, self._submit, name, settled=settled)
                 self._joined[text].add(explanation)
-                self._pending.append((text, todo.places[text].folder / name, future))
-                yield from self._written(self.MAX_PENDING)
+                self._pending.append((text, future))
+                # The first window decides where the others lie.
+                yield from self._written(self.MAX_PENDING if settled else 0)
                 for wrong in self._errors[reported:]:
                     yield Failure(todo.item, wrong)
                 reported = len(self._errors)
@@ -102,8 +108,11 @@ class SlidingWindows:
             if not task.packed:
                 if not (folder / SUMMARY).is_file():
                     return False
-                if task.outputs.png and not (folder / task.outputs.page).is_file():
-                    write_result(earlier, folder, replace(task.outputs, npz=True), place=folder.relative_to(task.out))
+                lacks = task.lacks(folder / SUMMARY)
+                if lacks == MODEL:
+                    return False
+                if lacks == PICTURES:
+                    write_result(earlier, folder, task.keeping(folder), place=folder.relative_to(task.out))
             loaded.append(earlier)
         for text, earlier in zip(self._texts, loaded, strict=True):
             self._joined[text].add(earlier)
@@ -111,14 +120,19 @@ class SlidingWindows:
         return True
 
     def _written(self, most: int) -> Iterator[Event]:
-        while self._pending and (len(self._pending) > most or self._pending[0][2].done()):
-            text, folder, future = self._pending.pop(0)
+        while self._pending and (len(self._pending) > most or self._pending[0][1].done()):
+            text, future = self._pending.pop(0)
             try:
-                yield written_result(self._todo.item, text, folder, future.result(), self._task.out)
+                result = written_result(self._todo.item, text, future.result(), self._task.out)
             except EcgcamError as error:
                 if self._lost is None:
                     self._errors.append(error)
                 self._lost = error
+                continue
+            if text not in self._settled:
+                self._settled.add(text)
+                self._todo.places[text] = Place(result.folder.parent)
+            yield result
 
     def _finish(self) -> Iterator[Event]:
         task, todo = self._task, self._todo
@@ -143,4 +157,4 @@ class SlidingWindows:
                     yield Failure(todo.item, failure)
                     yield Finished(todo.item, text, fingerprint, folder, str(failure))
                     continue
-            yield Finished(todo.item, text, fingerprint, folder, error)
+            yield Finished(todo.item, text, fingerprint, folder, error, existing=not self._explained)

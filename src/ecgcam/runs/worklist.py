@@ -23,6 +23,8 @@ from ecgcam.results.explanation import FILE, slug_of
 from ecgcam.results.timeline import TIMELINE
 
 NOTHING = "no recording named: give a file, a folder, or - with a list on standard input"
+# What `summarize` writes next to leads.csv and waves.csv: mean beats, which read like a recording.
+BEATS = "beats.npz"
 log = logging.getLogger("ecgcam")
 # A header that names more segments than this is damaged.
 _MAX_SEGMENTS = 100_000
@@ -83,13 +85,13 @@ def each_recording(inputs: Sequence[str], stdin: Iterable[str] | None, refuse: R
         # One recording, whether it is named by its header or by its samples.
         file = str(item.path.with_suffix("") if item.path.suffix.lower() in {".dat", ".hea"} else item.path)
         name = item.name
-        if seen.get(name) not in (None, file):
+        if name in seen and not _is_same_path(seen[name], file):
             name = (Path(name).parent / item.path.name).as_posix()
         if any("\ud800" <= character <= "\udfff" for character in name):
             refuse(EcgcamError(f"{name!a}: its name is not UTF-8, so a result cannot have it; rename the file"))
         elif name in {".", ".."}:  # of "..npy" and "...npy": the folder of results would be OUT, or the one above it
             refuse(EcgcamError(f"{item.path}: has no name that a folder of results can have; rename the file"))
-        elif seen.get(name) == file:
+        elif name in seen and _is_same_path(seen[name], file):
             continue
         elif name in seen:
             error = (
@@ -100,6 +102,11 @@ def each_recording(inputs: Sequence[str], stdin: Iterable[str] | None, refuse: R
         else:
             seen[name] = file
             yield Item(item.path, name)
+
+
+def _is_same_path(one: str, other: str) -> bool:
+    """Whether two paths are one, written as relative or absolute, or through ``..``."""
+    return one == other or os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100  (links stay what they are)
 
 
 def content_sha256(path: Path, read: Callable[[Path], Record] = read_record) -> str:
@@ -217,7 +224,9 @@ def _named_by(
 
 def _lines(stdin: Iterable[str] | None) -> Iterator[str]:
     try:
-        yield from (line.strip() for line in stdin or () if line.strip())
+        # Programs of Windows put a byte order mark before the first line.
+        lines = (line.removeprefix("\ufeff").strip() for line in stdin or ())
+        yield from (line for line in lines if line)
     except UnicodeDecodeError as error:
         raise EcgcamError("-: the list on standard input is not UTF-8 text; write one recording per line") from error
 
@@ -231,10 +240,12 @@ def _named(text: str) -> list[Item]:
 
 
 def _folder(folder: Path) -> list[Item]:
-    """Return the recordings under a folder, all of a file with many, without results and what `simulate` writes next to one."""
+    """Return the recordings under a folder, all of a file with many, without what `simulate`, `explain` and `summarize` write."""
 
     def is_result(path: Path) -> bool:
-        return path.name in {FILE, TIMELINE} or path.name.endswith("-truth.npz")
+        if path.name in {FILE, TIMELINE} or path.name.endswith("-truth.npz"):
+            return True
+        return path.name == BEATS and all(path.with_name(name).is_file() for name in ("leads.csv", "waves.csv"))
 
     items = []
     found = find_in_folder(folder, is_result)

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from ecgcam.results.trace import Trace
 # Every name that a folder of results can hold of ours; anything else in it is somebody else's.
 PAGE, CAPTION = "page.png", "caption.txt"
 _PICTURES = ("page", "beats", *(f"lead-{lead}" for lead in CANONICAL_LEADS))
+# What it takes to add to a result what it lacks: to run the model, or to draw.
+MODEL, PICTURES = "model", "pictures"
 OURS = frozenset({*(f"{name}.{form}" for name in _PICTURES for form in ("png", "pdf", "svg")), CAPTION, FILE, SUMMARY})
 
 
@@ -69,6 +71,10 @@ class Outputs:
         return f"page.{self.formats[0]}"
 
 
+class TakenError(Exception):
+    """Another call has meanwhile put another result where this one belonged."""
+
+
 def write_result(
     explanation: Explanation,
     folder: Path,
@@ -77,6 +83,7 @@ def write_result(
     place: Path | None = None,
     fork: bool = False,
     trace: Trace | None = None,
+    is_free: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Write one explanation's files into `folder`: pictures, arrays, summary.
 
@@ -97,6 +104,8 @@ def write_result(
         Whether to draw in two processes, where this one can fork: it must have no threads.
     trace : Trace, optional
         The recording at its own rate, for the pictures.
+    is_free : callable, optional
+        Whether the result still belongs there: called when it is moved, while no other call moves one into the same parent.
 
     Returns
     -------
@@ -105,6 +114,8 @@ def write_result(
 
     Raises
     ------
+    TakenError
+        If `is_free` returns False; nothing is written then.
     EcgcamError
         If the folder cannot be written, or a value is not finite.
     """
@@ -126,7 +137,13 @@ def write_result(
             if skip_names and not (staged / outputs.page).is_file():
                 _draw(explanation, staged, outputs, table, trace)
             (staged / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
-            _move(staged, folder, workspace / "earlier")
+            if is_free is None:
+                _move(staged, folder, workspace / "earlier")
+            else:
+                with _alone_in(folder.parent):
+                    if not is_free():
+                        raise TakenError
+                    _move(staged, folder, workspace / "earlier")
     except OSError as error:
         raise EcgcamError(
             f"{folder}: cannot be written ({error.strerror or error}); nothing of it was kept; choose another `out`"
