@@ -371,6 +371,18 @@ class Pooled(nn.Module):
         return self.fc((self.weight(cells).softmax(1) * cells).sum(1))
 
 
+class TrainsItself(Conv):
+    """Its normalisation is put into training mode by each forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm1d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self.modules():
+            module.training = isinstance(module, nn.BatchNorm1d)
+        return super().forward(x)
+
+
 class SkippedAtRandom(Conv):
     """A layer that is left out one time in five, also in evaluation mode."""
 

@@ -27,6 +27,7 @@ from tests.models.own_networks import (
     SkippedAtRandom,
     Task,
     Tokens,
+    TrainsItself,
     WindowAttention,
     Windows,
 )
@@ -184,6 +185,17 @@ def test_neighbours_that_look_at_the_same_samples_are_told_apart(
     where = own_model(build(), layer=layer, targets=True, input=source).spec.layers[layer]
     assert where.step == step
     assert abs(where.offset - offset) <= 1
+
+
+def test_buffers_that_a_forward_pass_changes_are_put_back(record: Record) -> None:
+    network = TrainsItself()
+    before = [buffer.clone() for buffer in network.buffers()]
+    model = own_model(network, layer="features", targets=True, input=INPUT)
+    assert "batch" in " ".join(model.notes)
+    one, again = (explain(record, ["0"], model)[0] for _ in range(2))
+    assert np.array_equal(one.map, again.map)
+    assert all(torch.equal(*pair) for pair in zip(before, network.buffers(), strict=True))
+    assert any(bool(buffer.any()) for buffer in before)
 
 
 def test_a_layer_that_is_seldom_left_out_is_found_random() -> None:

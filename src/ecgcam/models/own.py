@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ecgcam.attribution.cam import cancels
 from ecgcam.attribution.cells import lead_cells, pulses_found, with_pulses
@@ -29,13 +30,12 @@ from ecgcam.models.own_network import (
     SLOTS,
     JointNetwork,
     OwnNetwork,
-    is_lazy,
     modules_of,
     prepare_weights,
 )
 from ecgcam.models.text.targets import TargetEncoder
 from ecgcam.protocol.attention import AttentionSpec
-from ecgcam.protocol.model import EcgTextModel, TextEncoder, frozen
+from ecgcam.protocol.model import EcgTextModel, TextEncoder, buffers_kept, frozen
 from ecgcam.protocol.spec import InputSpec, LayerSpec, Layout, ModelSpec
 
 log = logging.getLogger("ecgcam")
@@ -259,7 +259,8 @@ def _tried(signal: OwnNetwork, source: InputSpec, device: str, name: str) -> tup
     x = x.to(device)
     cuda = [torch.device(device).index or 0] if torch.device(device).type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=cuda):
-        given = _in_its_dtype(signal, x)  # before anything that needs weights: lazy modules get theirs here
+        with buffers_kept(signal):
+            given = _in_its_dtype(signal, x)  # before anything that needs weights: lazy modules get theirs here
         if len(given) != len(x):
             raise EcgcamError(
                 f"`model` {name}: signals {tuple(x.shape)} gave {tuple(given.shape)}; it must be a tensor (B, D), or (B, D, T) "

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
@@ -289,11 +290,6 @@ def prepare_weights(module: nn.Module) -> None:
         for name, buffer in part._buffers.items():
             if buffer is not None and not is_lazy(buffer) and buffer.is_inference():
                 part._buffers[name] = buffer.clone()
-
-
-def is_lazy(tensor: Tensor) -> bool:
-    """Return whether a lazy module has not yet made this weight."""
-    return isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer)
 
 
 def _tensor_of(output: object) -> object:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ecgcam.protocol.reference import Reference
 from ecgcam.protocol.spec import InputSpec, LayerSpec, ModelSpec
@@ -235,19 +236,36 @@ class EcgTextModel:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation mode, with no parameter that needs a gradient; restore both on every path."""
+    """Hold a network in evaluation mode, with no parameter that needs a gradient; restore both, and buffers, on every path."""
     modes = [(module, module.training) for module in network.modules()]
     required = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
         network.eval()
         for parameter, _ in required:
             parameter.requires_grad_(False)
-        yield
+        with buffers_kept(network):
+            yield
     finally:
-        for parameter, before in required:
-            parameter.requires_grad_(before)
+        for parameter, needed in required:
+            parameter.requires_grad_(needed)
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def buffers_kept(network: nn.Module) -> Iterator[None]:
+    """Restore the buffers that a forward pass changes, where it puts a normalisation into training mode itself.
+
+    One that was replaced stays: it may be a cache whose size the network keeps elsewhere.
+    """
+    buffers = [(one, one.clone()) for one in network.buffers() if not is_lazy(one) and not one.is_inference()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:  # batch_norm changes them without a new `_version`
+                if buffer.shape == before.shape and not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
 @contextmanager

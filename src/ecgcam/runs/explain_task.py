@@ -338,7 +338,7 @@ def write_in_place(
     explanation: Explanation, out: Path, folder: Path, find: Callable[[], Place], outputs: Outputs, *, name: str = "",
     trace: Trace | None = None, fork: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a result into `folder` below `out`, or where else it belongs by now; return its summary, whose ``out`` is that folder.
+    """Write a result into `folder` below `out`, or where else it belongs by now; return its summary; its ``out`` is that folder.
 
     `find` finds its place. Another call may have put another result there since it was looked up.
     """
