@@ -258,7 +258,8 @@ def buffers_kept(network: nn.Module) -> Iterator[None]:
 
     One that was replaced stays: it may be a cache whose size the network keeps elsewhere.
     """
-    buffers = [(one, one.clone()) for one in network.buffers() if not is_lazy(one) and not one.is_inference()]
+    holding = (one for one in network.buffers() if not is_lazy(one) and not one.is_meta and not one.is_inference())
+    buffers = [(one, one.clone()) for one in holding]
     try:
         yield
     finally:
