@@ -13,6 +13,8 @@ from torch import Tensor
 
 # For larger matrices only the needed pair is computed: all pairs of a layer with thousands of cells would take minutes.
 _MANY = 512
+# Methods whose cells are zero where the gradients of every channel cancel over the cells.
+MEAN_GRADIENTS = ("grad-cam", "dot-grad-cam", "finer-cam", "grad-cam-eigen")
 
 
 def grad_cam(A: Tensor, G: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ecgcam._version import __version__
+from ecgcam.attribution.cam import MEAN_GRADIENTS
 from ecgcam.attribution.cells import cell_centres, upsample_to_samples
 from ecgcam.attribution.hooks import cell_width
 from ecgcam.attribution.registry import Method
@@ -95,9 +96,14 @@ def assemble(
             "its score of this recording may mean little"
         )
     if not shown.any():
-        signed = "; map_cells holds the signed cells" if cells.shape[1] else ""
-        raised = "changed" if method.signed else "raised"
-        warnings.append(f"the map is zero everywhere: nothing {raised} the score{signed}")
+        signed = "; map_cells holds the signed cells" if cells.any() else ""
+        why = f"nothing {'changed' if method.signed else 'raised'} the score{signed}"
+        if method.name in MEAN_GRADIENTS and not cells.any():
+            why = (
+                "the gradients cancel over the cells of this layer, as before a normalisation of each channel over time; "
+                "choose another `layer`, or `method` hires-cam or layer-cam"
+            )
+        warnings.append(f"the map is zero everywhere: {why}")
     return Explanation(
         map=shown,
         map_cells=cells,
