@@ -35,6 +35,13 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "af-7.hea"
 
 
+def test_other_phrases_for_the_same_finding_do_not_compete_in_rank(model: ecgcam.EcgTextModel, recording: Path) -> None:
+    (alone,) = ecgcam.explain(recording, "atrial fibrillation", model, **QUICK)
+    both = ecgcam.explain(recording, ["atrial fibrillation", "AFib", "心房颤动"], model, **QUICK)
+    assert [one.meta["verdict"]["rank"] for one in both] == [1, 1, 1]
+    assert {one.meta["verdict"]["of"] for one in both} == {alone.meta["verdict"]["of"]}
+
+
 def test_a_prompt_is_a_text_or_several(model: ecgcam.EcgTextModel, recording: Path) -> None:
     (one,) = ecgcam.explain(recording, "af", model, **QUICK)
     assert one.meta["text"] == "af"

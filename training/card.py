@@ -40,14 +40,13 @@ def by_finding(data: PtbXl, rows: np.ndarray, findings: list[Finding], ours: np.
     for i, finding in enumerate(findings):
         labels = data.labels[rows, i]
         positives = int((labels == 1).sum())
-        learned = " (simulator)" if finding.source == "simulator" else ""
         if positives == 0:
-            lines.append(f"| {finding.prompt}{learned} | 0 | none to score | | |")
+            lines.append(f"| {finding.prompt} | 0 | none to score | | |")
             continue
         low, high = bootstrap_interval(labels, ours[:, i], data.patients[rows])
         few = " (few)" if positives < ENOUGH else ""
         lines.append(
-            f"| {finding.prompt}{learned} | {positives}{few} | {auroc(labels, ours[:, i]):.3f} | {low:.3f} to {high:.3f} "
+            f"| {finding.prompt} | {positives}{few} | {auroc(labels, ours[:, i]):.3f} | {low:.3f} to {high:.3f} "
             f"| {auroc(labels, theirs[:, i]):.3f} |"
         )
     return "\n".join(lines)
@@ -168,7 +167,7 @@ def tables(data: PtbXl, both: PtbXl, findings: list[Finding], fold: int, ludb: P
     common = [i for i in range(len(findings)) if (labels[:, i] == 1).sum() >= ENOUGH]
     five = [i for i, finding in enumerate(findings) if finding.name in FIGURES]
     paired = measure.against_yardstick(labels[:, common], ours[:, common], theirs[:, common], data.patients[rows])
-    far, limit = measure.far_shares(model, data.windows[data.folds <= 8], windows)
+    far, limit = measure.far_shares(model, data.windows[data.folds <= 7], windows)
     whole, facts = whole_table(model, both, data, fold, findings)
     signal_tower: nn.Module = model.network.get_submodule("signal")
     return {
@@ -189,7 +188,7 @@ def tables(data: PtbXl, both: PtbXl, findings: list[Finding], fold: int, ludb: P
         "far": " | ".join(f"{share:.2f}" for share in far),
         "far_limit": f"{limit:.3f}",
         "ludb": ludb_table(model, ludb, findings),
-        **words_tables(model, data, rows, findings),
+        **words_tables(model, both, both.folds == fold, findings),
         "parameters": f"{sum(p.numel() for p in model.network.parameters()):,}",
         "signal_parameters": f"{sum(p.numel() for p in signal_tower.parameters()):,}",
         "sha256": model.checkpoint_sha256,

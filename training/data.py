@@ -38,7 +38,6 @@ class Finding:
     codes: frozenset[str]
     min_likelihood: float
     leave_out: frozenset[str]
-    source: str
     phrases: tuple[str, ...]
 
     def label(self, codes: dict[str, float]) -> float:
@@ -53,7 +52,7 @@ def load_findings(path: Path = FINDINGS) -> list[Finding]:
     return [
         Finding(
             row["name"], row["prompt"], frozenset(row["codes"]), row["min_likelihood"],
-            frozenset(row.get("leave_out", ())), row["source"], tuple(other_words(row)),
+            frozenset(row.get("leave_out", ())), tuple(other_words(row)),
         )
         for row in table["finding"]
     ]  # fmt: skip

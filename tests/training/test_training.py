@@ -69,7 +69,6 @@ def test_the_vocabulary_holds_the_labels_of_all_figures(shared: Path) -> None:
         assert finding.codes == set(row["codes"].split("|"))
         assert finding.min_likelihood == float(row["min_likelihood"])
         assert finding.leave_out == set(filter(None, row["leave_out"].split("|")))
-        assert finding.source == row["source"]
 
 
 def test_the_loss_leaves_unlabelled_pairs_out() -> None:

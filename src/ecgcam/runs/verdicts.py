@@ -15,7 +15,7 @@ from ecgcam.evidence.edits import Score
 from ecgcam.evidence.reasons import weigh_reasons
 from ecgcam.evidence.scores import score_along
 from ecgcam.evidence.verdict import decide_verdict
-from ecgcam.models.text.vocabulary import vocabulary_prompts
+from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
 from ecgcam.pipeline.preparation import model_input, prepare
 from ecgcam.pipeline.question import embed_prompts
 from ecgcam.pipeline.settings import Settings
@@ -92,7 +92,9 @@ class Verdicts:
         vocabulary = self._vocabulary_scores(window)
         for explanation in explanations:
             text = str(explanation.meta["text"])
-            others = [score for prompt, score in scores.items() if prompt != text] + vocabulary
+            # Other phrases for the same finding do not compete.
+            same = {phrase.casefold() for phrase in (text, *phrases_of(text))}
+            others = [score for prompt, score in (*scores.items(), *vocabulary) if prompt.casefold() not in same]
             found = decide_verdict(explanation.score, explanation.empty_score, others, self._reference_scores(text))
             explanation.meta["verdict"] = found.to_json()
             explanation.meta.update({"check": None, "criteria": None, "reasons": None})
@@ -135,11 +137,11 @@ class Verdicts:
             "reasons": {"right": reasons.right, "sentence": reasons.sentence},
         }
 
-    def _vocabulary_scores(self, window: Window) -> list[float]:
-        """Return the window's scores for the vocabulary's other prompts."""
+    def _vocabulary_scores(self, window: Window) -> list[tuple[str, float]]:
+        """Return the vocabulary's other prompts, each with the window's score."""
         if self._embedded is None or not self._others:
             return []
-        return self._product(window, self._embedded[len(self._prompts) :])
+        return list(zip(self._others, self._product(window, self._embedded[len(self._prompts) :]), strict=True))
 
     def _scores_of(self, window: Window, texts: list[str]) -> list[float]:
         """Return the window's scores for other texts."""
