@@ -356,6 +356,18 @@ def test_a_row_of_another_scale_states_it_whole(width: float | None, said: str) 
             assert not box.padded(-2).overlaps(its.padded(-2)), (one, other)
 
 
+def test_arrows_to_another_column_are_explained_only_where_one_is_drawn() -> None:
+    """II and the lead that adds most have a strip of the whole window; V1, the second lead, has only its column."""
+    gains = [0.3, 0.5, *[0.1] * 4, 0.4, *[0.1] * 5]
+    inside, outside = (
+        render.page(explanation(LEADS, hot={"II": (4000, 4005, 2.0), "V1": (begin, begin + 5, 2.0)}, gains=gains))
+        for begin in (3000, 500)
+    )
+    assert "‹ strongest at" in words(outside)
+    assert "› or ‹ and a time" in " ".join(words(outside).split())
+    assert "‹" not in words(inside)
+
+
 def test_bars_of_waves_are_named_and_explained_at_every_width() -> None:
     """P and QRS are too near for both names over their middles: P's name gives way, and is not left out."""
     example = explained(np.ones((3, 5000)))

@@ -258,7 +258,7 @@ def test_what_stands_on_every_picture() -> None:
             "40 ms", "310 ms", "25 mm/s", "10 mm/mV", "seconds",
         ):  # fmt: skip
             assert expected in text, expected
-    assert "II · alone +0.100, rank 2 of 2" in words(render.strip(example, "II"))
+    assert "II · gain +0.100, rank 2 of 2" in words(render.strip(example, "II"))
 
 
 @pytest.mark.parametrize(

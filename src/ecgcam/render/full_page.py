@@ -158,7 +158,8 @@ class PagePlan:
         self._key = TextBlock([Line(about, 7.5, 8, colour=paper.SOFT_INK)], key_room, self._dpi)
         self._table = LeadTable(explanation, waves, room)
         beats = waves is not None and len(waves.waves.beats) > 0
-        foot = _foot(explanation, palette, trace, columns=self._columns, waves=beats)
+        elsewhere = self._columns and any(_elsewhere(explanation, palette, panels))
+        foot = _foot(explanation, palette, trace, columns=self._columns, waves=beats, elsewhere=elsewhere)
         self._foot = TextBlock(foot, room, self._dpi)
         # From the bottom upwards.
         self._criteria = CriteriaTable(explanation, room, self._dpi)
@@ -232,14 +233,16 @@ def _head(
     return [*lines, *(Line(warning, 8, 5, colour=paper.NOTE_INK) for warning in wording.warnings(explanation))]
 
 
-def _foot(explanation: Explanation, palette: Colours, trace: Trace | None, *, columns: bool, waves: bool) -> list[Line]:
+def _foot(
+    explanation: Explanation, palette: Colours, trace: Trace | None, *, columns: bool, waves: bool, elsewhere: bool
+) -> list[Line]:
     parts = [paper.RESEARCH]
     if not palette.blank:
         parts.append(f"▼ strongest moments of the {TOP_LEADS} leads that add most")
     if columns:
         shown = "" if palette.blank else ": each shows its own part of the map"
         parts.append(f"columns follow one another in time{shown}")
-    if columns and not palette.blank:
+    if elsewhere:
         parts.append("› or ‹ and a time: the lead's strongest moment is in another column")
     if waves:
         parts.append("bars below the leads: P, QRS and T, named where there is room")
@@ -382,14 +385,24 @@ def _longest(panels: list[Panel]) -> float:
     return max(panel.end - panel.begin for panel in panels)
 
 
+def _elsewhere(explanation: Explanation, palette: Colours, panels: list[Panel]) -> list[str]:
+    """Return for each panel an arrow and the time of its lead's strongest moment if no panel of the lead shows it; else ""."""
+    marked = _marked_leads(explanation, palette)
+    in_strips = {panel.row for panel in panels if panel.end - panel.begin >= 0.99 * _longest(panels)}
+    found = []
+    for panel in panels:
+        moments = explanation.moments(panel.row, 1) if panel.row in marked and panel.row not in in_strips else []
+        hidden = bool(moments) and not panel.begin <= moments[0] < panel.end
+        found.append(f"{'›' if moments[0] >= panel.end else '‹'} {moments[0]:.1f} s" if hidden else "")
+    return found
+
+
 def _draw_names(
     axes: Axes, explanation: Explanation, palette: Colours, panels: list[Panel], *, columns: bool, unit: float
 ) -> None:
     """Name leads left of their rows, or, in columns, above each panel; state where a lead's strongest moment is elsewhere."""
     first_of_row = {panel.bottom: panel for panel in reversed(panels)}
-    marked = _marked_leads(explanation, palette)
-    in_strips = {panel.row for panel in panels if panel.end - panel.begin >= 0.99 * _longest(panels)}
-    for panel in panels:
+    for panel, elsewhere in zip(panels, _elsewhere(explanation, palette, panels), strict=True):
         name = explanation.leads[panel.row]
         own_gain = panel.gain != paper.MM_PER_MV and first_of_row[panel.bottom] is panel
         scale_text = f"{panel.gain * unit:.3g} mm/mV" if own_gain else ""
@@ -409,11 +422,8 @@ def _draw_names(
             whole_row = panel.end - panel.begin >= 0.99 * _longest(panels)
             scales = [scale_text if whole_row else f"row {scale_text}", scale_text]
             scales.append(f"× 1/{paper.MM_PER_MV / panel.gain:g}")
-        if panel.row in marked and panel.row not in in_strips:
-            strongest = explanation.moments(panel.row, 1)
-            if strongest and not panel.begin <= strongest[0] < panel.end:
-                arrow = "›" if strongest[0] >= panel.end else "‹"
-                moments = [f"{arrow} strongest at {strongest[0]:.1f} s", f"{arrow} {strongest[0]:.1f} s", ""]
+        if elsewhere:
+            moments = [elsewhere.replace(" ", " strongest at ", 1), elsewhere, ""]
         x = panel.begin + 0.5 / paper.MM_PER_SECOND
         title = draw_text(axes, x, panel.outer_top - 0.3 / unit, name, size=9, weight="bold", va="top", **style)
         if scale_text or moments[0]:

@@ -17,7 +17,7 @@ from ecgcam.results.trace import Trace
 NO_GAIN = "this lead alone does not raise the score"
 FLAT = "flat or missing"
 NO_BEATS = "no beats found"
-BARS_TITLE = "Each lead alone, minus no ECG"
+BARS_TITLE = "Gain: each lead alone, minus no ECG"
 _AGAINST = {"mean": "the mean of the vocabulary", "empty": "the empty text"}
 _ANSWERS = ("yes", "no", "unclear")
 
@@ -232,10 +232,10 @@ def about_colour(explanation: Explanation, palette: Colours, importance: str = "
 
 
 def gain(explanation: Explanation, row: int) -> str:
-    """Return what a lead adds alone, and its rank; for methods with one value per lead, that value."""
+    """Return a lead's gain, and its rank; for methods with one value per lead, that value."""
     by_lead = lead_values(explanation) if default_scale(explanation) == "raw" else None
     if by_lead is None:
-        ranks, value = lead_ranks(explanation), f"alone {signed(float(explanation.gains[row]))}"
+        ranks, value = lead_ranks(explanation), f"gain {signed(float(explanation.gains[row]))}"
     else:
         ranks, value = lead_ranks(explanation, *by_lead), f"{explanation.meta['method']} {signed(by_lead[0][row])}"
         if by_lead[1][row] == by_lead[1][row]:

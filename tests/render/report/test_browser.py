@@ -141,7 +141,7 @@ def test_a_tall_trace_is_drawn_at_half_standard_and_says_so(browser: Any, tmp_pa
     view.goto(path.as_uri())
     view.wait_for_selector(".trace")
     names = view.locator(".name").all_inner_texts()
-    assert names[0] == "I alone +0.500, rank 1 of 2 2.5 mm/mV"
+    assert names[0] == "I gain +0.500, rank 1 of 2 2.5 mm/mV"
     assert names[1].endswith("does not raise the score alone: left blank; 2.5 mm/mV")
     for place in range(2):
         height = float(view.locator(".trace").nth(place).get_attribute("viewBox").split()[3])
@@ -329,7 +329,7 @@ def test_everything_has_a_name_for_screen_readers(page: Any) -> None:
     assert page.locator("table").count() == page.locator("table > caption").count()
     assert page.locator("th:not([scope])").count() == 0
     assert page.locator("html").get_attribute("lang") == "en"
-    assert page.get_by_role("slider", name="Lead I, alone +0.500, rank 1, “atrial fibrillation”").count() == 1
+    assert page.get_by_role("slider", name="Lead I, gain +0.500, rank 1, “atrial fibrillation”").count() == 1
 
 
 def test_a_prompt_that_is_markup_stays_text(page: Any) -> None:

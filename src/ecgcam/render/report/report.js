@@ -60,7 +60,7 @@
     const rank = result.leads[row].rank === null ? "" : `, rank ${rankOf(result, row)}`;
     const svg = draw("svg", {viewBox: `${left} 0 ${width} ${height}`, class: "trace", role: "slider", tabindex: "-1",
       "aria-orientation": "horizontal", "aria-valuemin": timeOf(signal, panel.first), "aria-valuemax": timeOf(signal, panel.stop - 1),
-      "aria-label": `Lead ${signal.leads[row]}, alone ${signed(result.leads[row].gain)}${rank}, ${quoted(result.text)}${place ? ", second" : ""}`});
+      "aria-label": `Lead ${signal.leads[row]}, gain ${signed(result.leads[row].gain)}${rank}, ${quoted(result.text)}${place ? ", second" : ""}`});
     Object.assign(svg.dataset, {row, first: panel.first, stop: panel.stop, pulse});
     svg.append(draw("rect", {x: left, width, height, class: "paper"}), grid(left, width, height));
     const of = result.scales[scaleOf(result)], factor = byLead(result) ? 0 : of.factor[row], real = realOf(signal, row);
@@ -143,7 +143,7 @@
         const lead = result.leads[panel.row], blank = scaleOf(result) === "evidence" && lead.gain <= 0 ? "does not raise the score alone: left blank" : "";
         const notes = [lead.rank === null ? lead.note : blank || lead.note, signal.gain[panel.row] === 10 ? "" : `${signal.gain[panel.row]} mm/mV`].filter(Boolean).join("; ");
         const many = line_.length > 1;
-        const value = byLead(result) ? `${result.settings.method} ${signed(lead.value)}${lead.error === null ? "" : ` \u00b1 ${plain(lead.error)}`}` : `alone ${signed(lead.gain)}`;
+        const value = byLead(result) ? `${result.settings.method} ${signed(lead.value)}${lead.error === null ? "" : ` \u00b1 ${plain(lead.error)}`}` : `gain ${signed(lead.gain)}`;
         const words = many ? "" : ` ${value}${lead.rank === null ? "" : `, rank ${rankOf(result, panel.row)} of ${alive(result)}`}`;
         const cell = make("div", {class: "cell"}, make("div", {class: "name"}, make("b", {}, signal.leads[panel.row]), words,
           notes && !many ? make("i", {}, ` ${notes}`) : ""), strip(result, panel, place, height));
@@ -298,7 +298,7 @@
     });
     const value = result.byLead ? [[result.settings.method, "number"]] : [];
     return scrolling(`${nth(place)} leads, ${quoted(result.text)}`, table(`${quoted(result.text)}, ${result.label}: score ${plain(result.score)}, without ECG ${plain(result.empty)}`,
-      [["lead"], ["rank", "number"], ...value, ["alone, minus no ECG", "number"], ["score alone", "number"], ["mask shift", "number"], ["strongest moments, s"]], lines));
+      [["lead"], ["rank", "number"], ...value, ["gain", "number"], ["score alone", "number"], ["mask shift", "number"], ["strongest moments, s"]], lines));
   }
   function showTables() {
     byId("tables").replaceChildren(...shown().map(leadTable), ...shown().map((result, place) => result.criteria.rows.length ? criteriaTable(result, place) : ""));
