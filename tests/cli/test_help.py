@@ -26,6 +26,7 @@ def test_alone_it_prints_its_help(ecgcam: Run) -> None:
     for name in COMMANDS:
         (line,) = [line for line in alone.out.splitlines() if line.startswith(f"  {name} ")]
         assert line.endswith(SUMMARIES[name])
+    assert not re.search(r"\w\.\.\.$", ecgcam("models").out, re.MULTILINE), "a summary is cut off"
     assert ecgcam("models").out == ecgcam("models", "--help").out
     assert ecgcam("help", "explain").out == ecgcam("explain", "--help").out
 

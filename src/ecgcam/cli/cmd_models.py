@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ecgcam.protocol.spec import ModelSpec
     from ecgcam.runs.model_options import ModelOptions
 
-app = typer.Typer(help="Models: list, show, check.", rich_markup_mode=None)
+app = typer.Typer(help="List, show, check and calibrate models.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -77,7 +77,7 @@ def show_model(
         print_line(f"open:     {question}")
 
 
-@app.command("check")
+@app.command("check", short_help="Describe a checkpoint, or a network of your own.")
 def check_model(
     checkpoint: Annotated[
         Path | None, typer.Argument(metavar="CHECKPOINT", help="A file of weights.", show_default=False)
@@ -164,7 +164,7 @@ def _check_own(options: ModelOptions, allow_numpy_scalars: bool, as_json: bool) 
         print_line(line)
 
 
-@app.command("calibrate")
+@app.command("calibrate", short_help="Choose the method, layer and mask that explain a model best.")
 def calibrate_model(
     records: shared.OptionalRecords = None,
     target: Annotated[

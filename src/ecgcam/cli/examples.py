@@ -149,6 +149,6 @@ SUMMARIES = {
     "summarize": "Summarize the results of many recordings.",
     "simulate": "Simulate a recording with a known finding.",
     "methods": "List the attribution methods, or describe one.",
-    "models": "List, show and check models.",
+    "models": "List, show, check and calibrate models.",
     "docs": "Print a page of the documentation.",
 }
