@@ -112,7 +112,7 @@ The methods that run the model, on the leads V1, V3 and V5 of the same record, a
    adds 1e-8 to the denominator, which dominates the weights as in (2). With both changes the difference is 1e-7. The paper prints
    D1 as the numerator of a; with D2, as here and in torchcam, one draw without noise equals grad-cam++.
 
-The gradient methods, on all twelve leads of the same record with two of its ten seconds padding, sample by sample, against
+The gradient methods are compared at every sample of all twelve leads. Two of the ten seconds of the record are padding. Against
 captum 0.9.0:
 
 | method | captum 0.9.0 |

@@ -74,7 +74,7 @@ def test_layers_and_what_is_not_known_are_shown_in_words(capsys: pytest.CaptureF
         (InputSpec(normalisation="zscore-lead", padding="baseline"), "padded with each lead's baseline, each lead z-scored"),
         (InputSpec(normalisation="fixed", offset=(0.0,) * 12, scale=(2.0,) * 12), ", scaled: (mV - 0) x 2"),
         (InputSpec(normalisation="fixed", offset=tuple(range(12)), scale=(2.0,) * 12), ", scaled: (mV - offset) x 2"),
-        (InputSpec(normalisation="fixed"), "(mV - offset) x scale, numbers that a copy of its model file must state"),
+        (InputSpec(normalisation="fixed"), "(mV - offset) x scale; write both numbers in a copy of its model file"),
         (
             InputSpec(
                 normalisation="minmax-lead", padding="zero",

@@ -109,7 +109,7 @@ class InputSpec:
                 name if values is None or len(set(values)) > 1 else f"{values[0]:g}"
                 for name, values in (("offset", self.offset), ("scale", self.scale))
             )
-            missing = "" if self.offset and self.scale else ", numbers that a copy of its model file must state"
+            missing = "" if self.offset and self.scale else "; write both numbers in a copy of its model file"
             return f"scaled: (mV - {offset}) x {scale}{missing}"
         return {
             "none": "",

@@ -134,7 +134,7 @@ class BundledEncoder:
         if len(unknown) == len(words):
             nearest = ", ".join(self._nearest_findings(text))
             return [
-                f"the model has no word of the prompt {text!r}, so its score means little; the findings that it takes it for "
-                f"are {nearest}"
+                f"the model has no word of the prompt {text!r}, so its score means little; the nearest "
+                f"findings of the vocabulary are {nearest}"
             ]
         return [f"words of the prompt that the model does not know: {', '.join(unknown)}"]
