@@ -162,7 +162,7 @@ def test_recordings(ecgcam: Run, tmp_path: Path, case: str, command: str) -> Non
         ([*TEXT, "--layout", "4x3"], "--layout 4x3: no such choice; choose from 12x1, 3x4"),
         ([*TEXT, "--gradient", "magic"], "--gradient magic: no such choice; choose from record, lead"),
         ([*TEXT, "--model", "magic"], "--model magic: no such model; `ecgcam models list` lists all"),
-        ([*TEXT, "--model", "magic.toml"], "magic.toml: no such model"),
+        ([*TEXT, "--model", "magic.toml"], "--model magic.toml: no such model file; check the path"),
         ([*TEXT, "--layer", "magic"], "--layer magic: no such layer in mini; choose from "),
         ([*TEXT, "--device", "magic"], "--device magic: no such device; choose from auto, cpu, cuda, cuda:N, mps"),
         ([*TEXT, "--device", "cuda:x"], "--device cuda:x: no such device (did you mean cuda"),

@@ -54,6 +54,8 @@ def load_spec(name_or_file: str | Path) -> ModelSpec:
     text = str(name_or_file)
     path = Path(text) if text.endswith(".toml") else configs() / "models" / f"{text}.toml"
     if not path.is_file():
+        if text.endswith(".toml"):
+            raise EcgcamError(f"`model` {text}: no such model file; check the path")
         rest = "a model file ends in .toml; code of your own is package.module:function"
         raise no_such(f"`model` {text}", "model", text, model_names(), f"`ecgcam models list` lists all; {rest}")
     try:
