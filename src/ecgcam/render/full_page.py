@@ -378,17 +378,14 @@ def _has_room(low: float, high: float, ends: tuple[float, float], taken: list[tu
     return ends[0] <= low and high <= ends[1] and not any(low < above and below < high for below, above in taken)
 
 
-def _longest(panels: list[Panel]) -> float:
-    return max(panel.end - panel.begin for panel in panels)
-
-
 def _draw_names(
     axes: Axes, explanation: Explanation, palette: Colours, panels: list[Panel], *, columns: bool, unit: float
 ) -> None:
     """Name leads left of their rows, or, in columns, above each panel; state where a lead's strongest moment is elsewhere."""
     first_of_row = {panel.bottom: panel for panel in reversed(panels)}
     marked = _marked_leads(explanation, palette)
-    in_strips = {panel.row for panel in panels if panel.end - panel.begin >= 0.99 * _longest(panels)}
+    whole_row = 0.99 * max(panel.end - panel.begin for panel in panels)
+    in_strips = {panel.row for panel in panels if panel.end - panel.begin >= whole_row}
     for panel in panels:
         name = explanation.leads[panel.row]
         own_gain = panel.gain != paper.MM_PER_MV and first_of_row[panel.bottom] is panel
@@ -406,8 +403,8 @@ def _draw_names(
         axes.plot([panel.begin] * 2, [panel.bottom, panel.top], color=paper.SOFT_INK, linewidth=0.5, zorder=paper.HATCH)
         scales, moments = [scale_text], [""]
         if scale_text:
-            whole_row = panel.end - panel.begin >= 0.99 * _longest(panels)
-            scales = [scale_text if whole_row else f"row {scale_text}", scale_text]
+            alone = panel.end - panel.begin >= whole_row
+            scales = [scale_text if alone else f"row {scale_text}", scale_text]
             scales.append(f"× 1/{paper.MM_PER_MV / panel.gain:g}")
         if panel.row in marked and panel.row not in in_strips:
             strongest = explanation.moments(panel.row, 1)
