@@ -98,16 +98,3 @@ def _answer(signs: Sequence[int]) -> str:
     if sum(sign < 0 for sign in signs) >= min(2, len(signs)):
         return "no"
     return "unclear"
-
-
-def no_lead_sentence(gains: Sequence[float] | npt.NDArray[np.floating], score: float, empty_score: float) -> str | None:
-    """Return the sentence shown instead of a blank picture if no lead alone raises the score; None otherwise.
-
-    `gains`: of the leads that have a signal.
-    """
-    if any(float(gain) > 0 for gain in gains):
-        return None
-    numbers = f"({score:.3f} against {empty_score:.3f} without ECG)"
-    if score > empty_score:
-        return f"no lead alone raises the score, only the leads together do {numbers}"
-    return f"no lead alone raises the score {numbers}: the model does not find this"

@@ -26,7 +26,7 @@ from ecgcam.records.wfdb_header import header_of
 from ecgcam.records.xml_files import has_root, may_be_recording, read_xml
 
 __all__ = [
-    "READERS", "SUFFIXES", "Reader", "check_rate", "format_of", "is_there", "partial_length", "read_record", "read_stretch",
+    "READERS", "SUFFIXES", "Reader", "check_rate", "format_of", "partial_length", "read_record", "read_stretch",
     "record_name", "recordings_in", "sniff", "wfdb_length",
 ]  # fmt: skip
 
@@ -325,9 +325,3 @@ def record_name(path: Path) -> str:
     if member.startswith("id=") and reader is not None and reader.member is not None:
         member = str(reader.member(file, member))
     return f"{stem}-{member}"
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is anything to read: the file, the file of a member, or the header of a WFDB recording."""
-    file, _ = split_member(path)
-    return file.exists() or header_of(file).exists()

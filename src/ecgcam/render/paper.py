@@ -228,15 +228,12 @@ def invalid_boxes(valid: npt.NDArray[np.bool_], start: float, fs: float, bottom:
     ]
 
 
-def draw_colour_bar(
-    axes: Axes, colours: Colours, *, horizontal: bool, room: float, label: bool = True, strongest: float | None = None
-) -> None:
+def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool, room: float, label: bool = True) -> None:
     """Draw the one scale of the picture, with its unit in `room` mm; strengths as on the paper."""
     vmax = colours.vmax
-    strongest = colours.strongest if strongest is None else strongest
     low = -vmax if colours.signed else 0.0
     extent = (low, vmax) if vmax > 0 else (0.0, 1.0)
-    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 and not colours.blank else 0.0, strongest)
+    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 and not colours.blank else 0.0, colours.strongest)
     image = gradient[None] if horizontal else gradient[:, None]
     box = (*extent, 0.0, 1.0) if horizontal else (0.0, 1.0, *extent)
     axes.imshow(image, extent=box, aspect="auto", origin="lower", interpolation="nearest")
