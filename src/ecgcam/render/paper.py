@@ -95,6 +95,16 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
     return axes
 
 
+def table_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Return `axes_at` without frame and ground, whose coordinates are mm: for tables."""
+    axes = axes_at(figure, left, bottom, width, height)
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_facecolor("none")
+    axes.set_axis_off()
+    return axes
+
+
 def draw_grid(axes: Axes, width: float, height: float, phase: float = 0.0) -> None:
     """Draw minor lines every mm (40 ms, 0.1 mV) and bold ones every 5 mm (200 ms, 0.5 mV), as one path each.
 
