@@ -110,16 +110,16 @@ def writing(path: Path, folder: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def locked(handle: int, *, wait: bool = True) -> Iterator[bool]:
-    """Hold an open file or folder as the only process that does; yield whether it is held, False only if not to `wait`.
+def locked(handle: int) -> Iterator[None]:
+    """Hold an open file or folder as the only process that does; wait until it is free.
 
     The lock is the system's, and advisory: it ends with the process, however that ends.
     """
-    held = lock(handle, wait=wait)
+    lock(handle)
     try:
-        yield held
+        yield
     finally:
-        if held and fcntl is not None:
+        if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_UN)
 

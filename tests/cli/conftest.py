@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ecgcam.cli.app import run
+from ecgcam.models.load import load_model
+from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records.simulator import simulate, write
 
 
@@ -53,6 +56,25 @@ def lead_v1(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("array") / "v1.npy"
     np.save(path, simulate("af", 7).signal[6])
     return path
+
+
+@cache
+def load_once(*flags: object, **named: object) -> EcgTextModel:
+    """Load a model, or return the one loaded with the same flags."""
+    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
+
+
+@pytest.fixture
+def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls with the same flags share one loaded model: for tests of words and files."""
+    monkeypatch.setattr("ecgcam.models.load.load_model", load_once)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs: the default output goes there too."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

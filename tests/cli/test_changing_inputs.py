@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cli.conftest import Result, Run
-from tests.cli.test_many import _load_once, assert_same_results, lines, statuses
+from tests.cli.conftest import Result, Run, load_once
+from tests.cli.test_many import assert_same_results, lines, statuses
 
 from ecgcam.records import readers, wfdb_files
 from ecgcam.records.simulator import simulate
@@ -21,16 +21,7 @@ from ecgcam.runs import engine
 
 FLAGS = ("--text", "af", "--no-png", "--no-gradient", "--quiet")
 
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
+pytestmark = pytest.mark.usefixtures("one_model", "here")
 
 
 @pytest.fixture
@@ -53,7 +44,7 @@ def when_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch, change: Callable[[
 
     def load_model(*flags: object, **named: object) -> Any:
         change()
-        return _load_once(*flags, **named)
+        return load_once(*flags, **named)
 
     monkeypatch.setattr("ecgcam.models.load.load_model", load_model)
 
@@ -127,7 +118,7 @@ def test_between_finding_and_reading(
     got = ecgcam("explain", five, *FLAGS, "--out", "out", "--jobs", jobs)
     monkeypatch.setattr("ecgcam.runs.explain_call.workers_for", engine.workers_for)
     assert_one_failed(got, here / "out", "r2", "in/r2")
-    monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
+    monkeypatch.setattr("ecgcam.models.load.load_model", load_once)
     shutil.rmtree(five)
     shutil.copytree(here / "as it was", five)
     before = {path: path.stat().st_mtime_ns for path in (here / "out").rglob("*.npz")}
@@ -186,7 +177,7 @@ def test_a_drive_that_fails(
     monkeypatch.setattr(owner, name, failing)
     got = ecgcam("explain", five, *FLAGS, "--out", "out", "--jobs", "1")
     armed.clear()
-    monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
+    monkeypatch.setattr("ecgcam.models.load.load_model", load_once)
     assert hit
     assert_one_failed(got, here / "out", "r2", "in/r2")
     assert ecgcam("explain", five, *FLAGS, "--out", "out", "--resume").code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ import pytest
 from tests.cli.conftest import Run, tree
 
 from ecgcam.cli.console import with_flags
-from ecgcam.models.load import load_model
-from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import CANONICAL_LEADS
 from ecgcam.records.criteria import criteria_of
 from ecgcam.records.simulator import FINDINGS, WALLS
@@ -29,25 +26,7 @@ KEYS = ["record", "text", "slug", "score", "empty_score", "leads", "settings", "
         "drawn"]  # fmt: skip
 LEAD_KEYS = ["name", "rank", "score", "gain", "moments_s"]
 
-
-@pytest.fixture(autouse=True)
-def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls with the same flags share one loaded model: these tests are about words and files."""
-    import ecgcam.models.load
-
-    monkeypatch.setattr(ecgcam.models.load, "load_model", _load_once)
-
-
-@cache
-def _load_once(*flags: object, **named: object) -> EcgTextModel:
-    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Runs happen in an empty folder, where the default output goes too."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("one_model", "here")
 
 
 def tidy(text: str) -> bool:

@@ -13,7 +13,6 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,6 @@ import pytest
 from tests.cli.conftest import Run, tree
 
 from ecgcam.files import is_file
-from ecgcam.models.load import load_model
-from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records.simulator import simulate
 from ecgcam.results.explanation import Explanation
 from ecgcam.results.timeline import Timeline
@@ -32,24 +29,7 @@ SLUGS = ("atrial-fibrillation", "normal-ecg")
 QUICK = ("--no-png", "--no-gradient", "--quiet")
 ARRAYS = ("map", "map_cells", "gradient", "gradient_smoothed", "lead_scores", "mask_shift", "signal", "valid")
 
-
-@pytest.fixture(autouse=True)
-def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls share one loaded model: these tests are about files."""
-    import ecgcam.models.load
-
-    monkeypatch.setattr(ecgcam.models.load, "load_model", _load_once)
-
-
-@cache
-def _load_once(*flags: object, **named: object) -> EcgTextModel:
-    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("one_model", "here")
 
 
 @pytest.fixture(scope="module")

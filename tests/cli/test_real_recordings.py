@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cli.conftest import Run
-from tests.cli.test_many import _load_once
+from tests.cli.conftest import Run, load_once
 
 from ecgcam import explain_many
 from ecgcam.models.load import load_model
@@ -29,7 +28,7 @@ def test_every_hard_recording_is_a_result_or_a_line(
 ) -> None:
     """The 40 of CinC 2011 set-a, 25 of them unacceptable, and three XML files: 36 results; 7 refused, without any signal."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
+    monkeypatch.setattr("ecgcam.models.load.load_model", load_once)
     headers = sorted((unpacked / "quality").glob("*.hea"))
     got = ecgcam(
         "explain", unpacked / "quality", shared / "data/formats", "--text", "atrial fibrillation", "--no-png", "--out", "out"
@@ -96,7 +95,7 @@ def test_twenty_give_the_same_however_the_call_is_cut_up(
 ) -> None:
     """Alone; in batches of 7 and 64 in another order; by the command with helpers; Grad-CAM by Ray as well."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ecgcam.models.load.load_model", _load_once)
+    monkeypatch.setattr("ecgcam.models.load.load_model", load_once)
     texts, model = ["atrial fibrillation", "left bundle branch block"], load_model("mini")
     paths = sorted(twenty.glob("*.hea"))
     assert len(paths) == 20

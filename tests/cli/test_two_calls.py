@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tests.cli.test_many import load_packed
 import ecgcam as package
 from ecgcam.files import is_file
 from ecgcam.models.load import load_model
-from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records.simulator import simulate
 from ecgcam.results.explanation import Explanation
 from ecgcam.runs import explain_task
@@ -31,23 +30,7 @@ from ecgcam.runs.packs import index_packs
 TEXT = ("--text", "af")
 QUICK = ("--no-png", "--quiet")
 
-
-@pytest.fixture(autouse=True)
-def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ecgcam.models.load
-
-    monkeypatch.setattr(ecgcam.models.load, "load_model", _load_once)
-
-
-@cache
-def _load_once(*flags: object, **named: object) -> EcgTextModel:
-    return load_model(*flags, **named)  # type: ignore[arg-type]  # passed on as they came
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("one_model", "here")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ecgcam.evidence.verdict import decide_verdict, no_lead_sentence
+from ecgcam.evidence.verdict import decide_verdict
 
 REFERENCES = np.arange(100) / 100  # 0.00 to 0.99
 
@@ -64,16 +64,6 @@ def test_it_is_plain_json() -> None:
     found = decide_verdict(0.5, 0.25, [0.75], REFERENCES).to_json()
     assert json.loads(json.dumps(found)) == found
     assert list(found) == ["answer", "score", "empty_score", "rank", "of", "percentile", "basis"]
-
-
-def test_a_sentence_in_place_of_a_blank_picture() -> None:
-    assert no_lead_sentence([-0.1, 0.0], -0.062, 0.094) == (
-        "no lead alone raises the score (-0.062 against 0.094 without ECG): the model does not find this"
-    )
-    together = no_lead_sentence([-0.1, 0.0], 0.2, 0.094)
-    assert together is not None
-    assert "only the leads together do" in together
-    assert no_lead_sentence([-0.1, 0.01], -0.062, 0.094) is None
 
 
 def test_a_percentile_next_to_an_end_is_not_rounded_to_it() -> None:

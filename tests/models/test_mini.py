@@ -17,7 +17,7 @@ from training.train import FIGURES
 
 import ecgcam
 from ecgcam.models.families.mini import MiniSignalTower, ResidualBlock
-from ecgcam.pipeline.preparation import model_input
+from ecgcam.protocol.preprocessing import scale_window
 from ecgcam.protocol.spec import windows_of
 from ecgcam.records import read_record
 
@@ -48,7 +48,7 @@ def test_macro_auroc_of_five_findings_on_fold_9(unpacked: Path) -> None:
     inputs = []
     for row in rows:
         record = read_record(unpacked / "ptbxl" / row["filename_hr"])
-        inputs.append(model_input(next(windows_of(record, model.input)), model.input)[0])
+        inputs.append(scale_window(next(windows_of(record, model.input)), model.input)[0])
     with torch.no_grad():
         embedded = torch.cat(
             [model.encode_signal(part) for part in torch.split(torch.from_numpy(np.stack(inputs)), 64)]

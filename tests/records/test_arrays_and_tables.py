@@ -15,7 +15,7 @@ from tests.records.more_by_hand import Group, dicom, muse, muse_lead, muse_wavef
 from ecgcam.errors import EcgcamError
 from ecgcam.records import CANONICAL_LEADS, Record, read_record
 from ecgcam.records.folders import find_in_folder
-from ecgcam.records.readers import READERS, is_there, record_name, recordings_in, sniff
+from ecgcam.records.readers import READERS, record_name, recordings_in, sniff
 
 ROWS = np.cumsum(np.random.default_rng(5).normal(0, 0.04, (3, 900)), axis=1)
 NAMES = ("I", "V1", "V2")
@@ -125,7 +125,6 @@ def test_the_code_data_sets(tmp_path: Path) -> None:
     assert "holds 3 recordings; name one as exams_part0.hdf5#0" in refused(path)
     assert "has no recording '3'; they are numbered 0 to 2" in refused(f"{path}#3")
     assert "0 recordings have the id 7" in refused(f"{path}#id=7")
-    assert is_there(Path(f"{path}#1"))
 
 
 def test_a_file_whose_name_has_the_mark_is_a_file(tmp_path: Path) -> None:

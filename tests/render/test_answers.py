@@ -21,6 +21,7 @@ from ecgcam.render.colour import NO_LEAD, PALE, STRONGEST, colours
 from ecgcam.render.several import common_scale, together
 from ecgcam.render.style import PictureOptions
 from ecgcam.results.beatwise import wave_table
+from ecgcam.results.sentences import percent
 
 VERDICT = {
     "answer": "yes", "score": 0.4, "empty_score": 0.1, "rank": 2, "of": 24, "percentile": 97.4, "basis": "its threshold",
@@ -144,7 +145,7 @@ def test_a_long_prompt_and_its_foil_are_whole() -> None:
 
 
 def test_a_percentile_next_to_an_end_keeps_its_decimal() -> None:
-    assert [wording.percent(value) for value in (0.0, 0.4, 1.0, 98.6, 99.0, 99.8, 100.0)] == [
+    assert [percent(value) for value in (0.0, 0.4, 1.0, 98.6, 99.0, 99.8, 100.0)] == [
         "0 %", "0.4 %", "1 %", "99 %", "99 %", "99.8 %", "100 %",
     ]  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from ecgcam.models.model_file import load_spec
 from ecgcam.pipeline.settings import Settings
 from ecgcam.runs.reading import Reading
-from ecgcam.runs.spec import ModelRef, RunSpec, describe_difference, difference, identity, name_of_difference
+from ecgcam.runs.spec import ModelRef, RunSpec, identity, name_of_difference
 
 MINI = load_spec("mini")
 REF = ModelRef("mini", "a" * 64)
@@ -103,9 +103,8 @@ def test_it_is_json_and_stays_the_same_in_another_process() -> None:
     }  # fmt: skip
 
 
-def test_differences_in_words() -> None:
-    found = difference(spec(mask="zero").to_json(), spec().to_json())
-    assert describe_difference(found) == 'mask "zero" in place of "baseline"'
+def test_differences_by_name() -> None:
+    assert spec(mask="zero").difference(spec().to_json()) == {"attribution.mask": ("zero", "baseline")}
     assert spec().difference(spec().to_json()) == {}
 
 

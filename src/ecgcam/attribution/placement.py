@@ -9,19 +9,18 @@ or at the place of the earlier layer's cell from which it came, if that cell dep
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
-from torch.overrides import TorchFunctionMode
 
+from ecgcam.attribution.held_statistics import StatisticsHeld
+from ecgcam.attribution.lines import MOST_PREFIX, Line, fitted_line, without_ends
 from ecgcam.attribution.taps import outputs_of, parts_of, tap
-from ecgcam.attribution.written_out import ATTENTION
 from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
 from ecgcam.protocol.model import frozen
@@ -32,7 +31,6 @@ Encode = Callable[[Tensor], object]
 
 _SIGNALS = 2
 _PROBES, _MORE, _FEWEST = 7, 40, 4
-_MOST_PREFIX = 8
 _MOST_ORIGINS = 4
 _LAYOUTS: tuple[Layout, ...] = ("BCT", "BTC", "TBC", "BCLT", "BLTC", "BLCT", "BCTL")
 
@@ -62,23 +60,6 @@ class Placement:
     inherited: bool = False
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Positions of probed entries of an axis on a line, and how many leading and trailing entries do not lie on it."""
-
-    step: float
-    offset: float
-    width: float
-    deviation: float
-    local: bool
-    inherited: bool = False
-    prefix: int = 0
-    suffix: int = 0
-    # Of an axis that holds the entries of every lead one lead after the other: the leads, and the entries of each.
-    leads: int = 0
-    each: int = 0
-
-
 def place_cells(
     encode: Encode,
     module: nn.Module,
@@ -106,7 +87,7 @@ def place_cells(
     with frozen(network if network is not None else module):
         part, batch_axis, fold = _batch_of(encode, module, path, leads, samples, device)
         best: Placement | None = None
-        for held in (_StatisticsHeld(samples), _StatisticsHeld(samples, attention=True), None):
+        for held in (StatisticsHeld(samples), StatisticsHeld(samples, attention=True), None):
             with torch.enable_grad(), ExitStack() as stack:
                 outputs = stack.enter_context(tap(module, path, part))
                 earlier = [
@@ -263,7 +244,7 @@ class _Probe:
         own = slopes[0] if slopes[0] is not None else torch.zeros_like(self.x)
         return own.abs().double(), [None if slope is None else slope.abs().double() for slope in slopes[1:]]
 
-    def _line(self, axis: int) -> _Line | None:
+    def _line(self, axis: int) -> Line | None:
         """Return where the entries along an axis lie; None if it is not time."""
         count = self.output.shape[axis]
         numbers = np.unique(np.linspace(0.15 * (count - 1), 0.85 * (count - 1), _PROBES).round().astype(int))
@@ -275,7 +256,7 @@ class _Probe:
             for number in (int(number) for number in some if int(number) not in responses):
                 slope, seen[number] = self._slopes({axis: number}, kin)
                 responses[number] = slope.sum(dim=(0, 1)).cpu().numpy()
-            line = _fitted(some, np.stack([responses[int(number)] for number in some]), count)
+            line = fitted_line(some, np.stack([responses[int(number)] for number in some]), count)
             origin = None
             if line is None or not line.local:
                 origin = self._origin(kin, some, [seen[int(number)] for number in some], count)
@@ -293,24 +274,24 @@ class _Probe:
             numbers = np.sort(
                 np.random.default_rng(0).choice(np.arange(count * 3 // 20, count * 17 // 20), _MORE, False)
             )
-            finer = _fitted(numbers, np.stack([response(int(number)) for number in numbers]), count)
+            finer = fitted_line(numbers, np.stack([response(int(number)) for number in numbers]), count)
             line = finer if finer is not None and finer.local else line
-        return _without_ends(line, response, count)
+        return without_ends(line, response, count)
 
-    def _joined(self, axis: int) -> _Line | None:
+    def _joined(self, axis: int) -> Line | None:
         """Return where entries lie of an axis that holds those of every lead, one lead after the other; None if it does not."""
         count, leads, samples = self.output.shape[axis], self.x.shape[1], self.x.shape[2]
-        for prefix in range(_MOST_PREFIX + 1):
+        for prefix in range(MOST_PREFIX + 1):
             each, rest = divmod(count - prefix, leads)
             if rest or each < 2 * _FEWEST or leads == 1:
                 continue
             numbers = np.linspace(0.15 * (each - 1), 0.85 * (each - 1), _PROBES).round().astype(int)
-            line: _Line | None = None
+            line: Line | None = None
             for lead in (0, leads // 2, leads - 1):
                 moved = [self._slopes({axis: prefix + lead * each + int(number)})[0] for number in numbers]
                 if not all(_most(slope.sum(dim=(0, 2)).cpu().numpy(), lead) for slope in moved):
                     break
-                line = _fitted(numbers, np.stack([slope.sum(dim=(0, 1)).cpu().numpy() for slope in moved]), each)
+                line = fitted_line(numbers, np.stack([slope.sum(dim=(0, 1)).cpu().numpy() for slope in moved]), each)
                 if line is None or not -line.step < line.offset < min(line.step, samples / 4):
                     break
             else:
@@ -320,11 +301,11 @@ class _Probe:
 
     @staticmethod
     def _same_count(other: Tensor, count: int) -> bool:
-        return any(0 <= count - size <= _MOST_PREFIX and size >= _FEWEST for size in other.shape)
+        return any(0 <= count - size <= MOST_PREFIX and size >= _FEWEST for size in other.shape)
 
     def _origin(
         self, kin: list[Tensor], numbers: npt.NDArray[np.int_], slopes: list[list[Tensor | None]], count: int
-    ) -> _Line | None:
+    ) -> Line | None:
         """Return the places of an earlier layer's local cells if each probed cell comes from the cell of its number there."""
         tries = 0
         for i, other in enumerate(kin):
@@ -332,7 +313,7 @@ class _Probe:
                 more = count - other.shape[axis]
                 rest = tuple(number for number in range(other.ndim) if number != axis)
                 given = [some[i] for some in slopes if some[i] is not None]
-                if not 0 <= more <= _MOST_PREFIX or len(given) < len(slopes):
+                if not 0 <= more <= MOST_PREFIX or len(given) < len(slopes):
                     continue
                 shares = np.stack([slope.sum(dim=rest).cpu().numpy() for slope in given if slope is not None])
                 before = next((first for first in range(more, -1, -1) if _comes_from(shares, numbers - first)), None)
@@ -349,7 +330,7 @@ class _Probe:
                     return None
         return None
 
-    def _line_of(self, other: Tensor, axis: int, numbers: npt.NDArray[np.int_]) -> _Line | None:
+    def _line_of(self, other: Tensor, axis: int, numbers: npt.NDArray[np.int_]) -> Line | None:
         def response(number: int) -> Floats:
             (slope,) = torch.autograd.grad(
                 other.narrow(axis, number, 1).abs().sum(), self.x, retain_graph=True, allow_unused=True,
@@ -358,8 +339,8 @@ class _Probe:
             found: Floats = slope.abs().double().sum(dim=(0, 1)).cpu().numpy()
             return found
 
-        line = _fitted(numbers, np.stack([response(int(number)) for number in numbers]), other.shape[axis])
-        return None if line is None else _without_ends(line, response, other.shape[axis])
+        line = fitted_line(numbers, np.stack([response(int(number)) for number in numbers]), other.shape[axis])
+        return None if line is None else without_ends(line, response, other.shape[axis])
 
     def _layout(self, time: int) -> LayerSpec:
         """Return the layout, once the axis of time is known."""
@@ -417,171 +398,6 @@ class _Probe:
                 )
 
 
-class _StatisticsHeld(TorchFunctionMode):
-    """Within it, means, deviations and normalisations are constants, so that no sample moves a far cell through them.
-
-    So are sums over an axis as long as the window, what is pooled to one number, and, with `attention`, what attention gives:
-    a token then comes from where the residual connections around it lead.
-
-    Values are the same. The output of a normalisation or an activation gets the gradient of its input, a maximum's that of a
-    mean: which samples can move a cell is all that is asked, not which do in this signal.
-    """
-
-    _CONSTANT = frozenset({"mean", "std", "var", "std_mean", "var_mean", "norm", "vector_norm", "median", "quantile"})
-    _NORMALISATIONS = frozenset({"group_norm", "instance_norm", "layer_norm", "rms_norm", "batch_norm"})
-    _ACTIVATIONS = frozenset({
-        "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu",
-        "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "threshold",
-    })  # fmt: skip
-
-    def __init__(self, samples: int, attention: bool = False) -> None:
-        super().__init__()
-        self.samples, self.constant = samples, self._CONSTANT | frozenset(ATTENTION if attention else ())
-        self.attention, self.weights = attention, list[Tensor]()  # those of attention that is written out
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Detach statistics, and let gradients pass normalisations and activations; leave the rest alone."""
-        kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        if name in self._POOLS:
-            return self._pooled(func, self._POOLS[name], args, kwargs)
-        if self.attention and self._weighs(name, args):
-            with torch.no_grad() if name in self._PRODUCTS else nullcontext():
-                result = func(*args, **kwargs)
-            if name not in self._PRODUCTS:
-                self.weights.append(result)
-            return result
-        if name in self.constant or (name in {"sum", "nansum"} and self._over_window(args, kwargs)):
-            with torch.no_grad():
-                return func(*args, **kwargs)
-        if name in self._TO_ONE:
-            pooled = func(*args, **kwargs)
-            return pooled.detach() if isinstance(pooled, Tensor) and pooled.shape[-1] == 1 else pooled
-        activation = name.rstrip("_") in self._ACTIVATIONS
-        if not activation and name not in self._NORMALISATIONS:
-            return func(*args, **kwargs)
-        x = args[0] if args else kwargs.pop("input")
-        with torch.no_grad():
-            held = func(x.detach().clone(), *args[1:], **kwargs)
-        in_place = activation and (
-            name.endswith("_") or kwargs.get("inplace", False) or any(value is True for value in args[1:])
-        )
-        passed = held + (x - x.detach())
-        return x.copy_(passed) if in_place else passed
-
-    def _over_window(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a sum is over an axis as long as the window."""
-        x, second = args[0] if args else kwargs["input"], args[1] if len(args) > 1 else None
-        dim = kwargs.get("dim", kwargs.get("axis", second))
-        axes = range(x.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
-        return any(x.shape[axis] == self.samples for axis in axes)
-
-    def _weighs(self, name: str, args: tuple[Any, ...]) -> bool:
-        """Whether a call makes attention's weights, passes them on, or multiplies by them."""
-        passes = name in self._PRODUCTS or name in self._PASSES
-        return name == "softmax" or (passes and any(one is other for one in args for other in self.weights))
-
-    _PRODUCTS = frozenset({"matmul", "__matmul__", "bmm", "einsum"})
-    _PASSES = frozenset({"dropout", "to", "type_as", "view", "reshape", "flatten", "unflatten", "contiguous"})
-    _TO_ONE = frozenset({"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"})
-    _POOLS = {"max_pool1d": F.avg_pool1d, "max_pool2d": F.avg_pool2d}  # noqa: RUF012 - a constant
-
-    @staticmethod
-    def _pooled(
-        func: Callable[..., Any], mean: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        names = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
-        given = dict(zip(names, args, strict=False)) | kwargs
-        result = func(*args, **kwargs)
-        if given.get("dilation", 1) not in {1, (1,), (1, 1)} or given.get("return_indices"):
-            return result
-        how = {
-            key: given[key] for key in ("kernel_size", "stride", "padding", "ceil_mode") if given.get(key) is not None
-        }
-        soft = mean(given["input"], **how)
-        return result.detach() + (soft - soft.detach())
-
-
-def _fitted(numbers: npt.NDArray[np.int_], responses: Floats, count: int) -> _Line | None:
-    """Return the line on which entries lie, of how much each sample moves them (P, T); None if they do not follow time."""
-    samples = responses.shape[1]
-    if not (np.isfinite(responses).all() and (responses.max(axis=1) > 0).all()) or len(numbers) < 2:
-        return None
-    spans = [np.flatnonzero(response) for response in responses]
-    first, last = (np.array([span[end] for span in spans]) for end in (0, -1))
-    local = bool(((last - first) < 0.7 * samples).all() and np.median(last - first) < samples / 2)
-    if local:
-        # A stretch that begins or ends with the window may be cut off there.
-        edges = [(numbers[inside], end[inside]) for end, inside in ((first, first > 0), (last, last < samples - 1))]
-        if any(len(inside) < 2 for inside, _ in edges):
-            return None
-        lines = [np.polyfit(inside, end, 1) for inside, end in edges]
-        deviation = max(
-            float(np.abs(np.polyval(line, inside) - end).max())
-            for line, (inside, end) in zip(lines, edges, strict=True)
-        )
-        slope = float(np.mean([line[0] for line in lines]))
-        middles = (np.polyval(lines[0], numbers) + np.polyval(lines[1], numbers)) / 2
-        width = float(np.median(last - first) + 1)
-        # Of what fades until it is 0 the edges scatter; those of cells that were sampled up scatter by a coarser step.
-        sharp = all(
-            response[span[[0, -1]]].min() > 1e-5 * response.max()
-            for response, span in zip(responses, spans, strict=True)
-        )
-        local = deviation <= (max(1.0, 0.15 * width) if sharp else 1.0)
-    if not local:
-        common = np.median(responses, axis=0)
-        peaks = [_peak(np.maximum(response - 1.5 * common, 0.0), samples / count) for response in responses]
-        if any(peak is None for peak in peaks):
-            return None
-        middles, widths = np.array([peak for peak in peaks if peak is not None]).T
-        width = float(np.median(widths))
-        slope, intercept = np.polyfit(numbers, middles, 1)
-        deviation = float(np.abs(middles - (slope * numbers + intercept)).max())
-    if (
-        slope <= 0
-        or deviation > max(1.0, 0.2 * slope, 0.15 * width if local else 0.0)
-        or slope * (numbers[-1] - numbers[0]) < samples / 4
-    ):
-        return None
-    slack = max(1.0, 2 * deviation) / (count / 2)
-    step = next(
-        (guess for guess in (float(round(slope)), samples / count) if abs(slope - guess) <= slack), float(slope)
-    )
-    offset = float(np.median(middles - step * numbers))
-    if local:
-        # A residual connection around causal convolutions looks at one end of its stretch above all.
-        whole = (first > 0) & (last < samples - 1)
-        centres = [_peak(response, step, 0.0, 0.5) for response in responses[whole]] if whole.any() else []
-        mass = [float(response @ np.arange(samples) / response.sum()) for response in responses[whole]]
-        lean = float(np.median(np.array(mass) - middles[whole])) if mass else 0.0
-        if abs(lean) > max(0.1 * width, step) and all(centres):
-            offset += float(np.median([peak[0] for peak in centres if peak] - middles[whole]))
-    return _Line(step, round(offset * 2) / 2 if local else round(offset, 1), width, deviation, local)
-
-
-def _without_ends(line: _Line, response: Callable[[int], Floats], count: int) -> _Line:
-    """Return a line with the number of leading and trailing entries that do not lie on it, such as a class token."""
-
-    def off(number: int) -> bool:
-        moved, centre = response(number), line.offset + line.step * number
-        if line.local:
-            span = np.flatnonzero(moved)
-            slack = line.width / 2 + line.step
-            return not len(span) or bool(centre < span[0] - slack or centre > span[-1] + slack)
-        peak = _peak(moved, line.step, 0.0)
-        outside = centre < -line.step / 4 or centre > len(moved) - 1 + line.step / 4
-        near = min(max(centre, 0.0), float(len(moved)))
-        return outside and (peak is None or abs(peak[0] - near) > 2 * max(line.step, line.width))
-
-    most = min(_MOST_PREFIX, count // 8) + 1
-    prefix = next((number for number in range(most) if not off(number)), 0)
-    suffix = next((number for number in range(most) if not off(count - 1 - number)), 0)
-    return replace(line, prefix=prefix, suffix=suffix)
-
-
 def _most(weights: Floats, number: int) -> bool:
     """Whether one entry of weights stands out, half as much again as any other."""
     return bool(weights[number] > 1.5 * np.delete(weights, number).max(initial=0.0))
@@ -599,25 +415,6 @@ def _comes_from(shares: Floats, numbers: npt.NDArray[np.int_]) -> bool:
         bool((np.array(found) == numbers).all())
         for found in (shares.argmax(axis=1), [span[-1] for span in spans], [span[0] for span in spans])
     )
-
-
-def _peak(response: Floats, scale: float, least: float = 0.3, level: float = 0.2) -> tuple[float, float] | None:
-    """Return the centre and the width of the highest peak of a response (T,); None if it holds less than a share `least`.
-
-    It ends where the response, smoothed over `scale` samples, falls below a share `level` of its top.
-    """
-    if not response.any():
-        return None
-    width = max(1, round(scale)) | 1
-    smooth = np.convolve(response, np.ones(width) / width, "same")
-    top = int(smooth.argmax())
-    below = smooth < level * smooth[top]
-    left = top - int(np.argmax(below[top::-1])) if below[: top + 1].any() else 0
-    right = top + int(np.argmax(below[top:])) if below[top:].any() else len(response) - 1
-    share = response[left : right + 1]
-    if share.sum() < least * response.sum():
-        return None
-    return float(share @ np.arange(left, right + 1) / share.sum()), float(right - left + 1)
 
 
 def _need_tiling(placement: Placement, count: int, path: str, samples: int) -> None:

@@ -55,7 +55,7 @@ class Problem:
     texts, number : Tensor, (P, D), int
         The embeddings of all prompts that are asked of the window, and which of them `text` is; None: it is the only one.
     parts : callable, optional
-        Takes a name of `ecgcam.records.waves.PARTS` and gives the part of the heartbeat that each sample is in, (T,), -1 in none.
+        Takes ``segment``, ``wave`` or ``beat`` and gives the part of the heartbeat that each sample is in, (T,), -1 in none.
     on_progress : callable
         Takes how much of how much is done, now and then, while a method runs the model many times.
     """

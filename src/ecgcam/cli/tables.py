@@ -57,10 +57,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: C
     table.flush()
 
 
-def print_rows(rows: Sequence[dict[str, Any]], hide: Sequence[str] = ()) -> None:
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Print dictionaries of the same keys as a table."""
-    headings = [key for key in rows[0] if key not in hide]
-    print_table(headings, [[_text(row[key]) for key in headings] for row in rows])
+    print_table(list(rows[0]), [[_text(row[key]) for key in rows[0]] for row in rows])
 
 
 def _text(value: Any) -> str:

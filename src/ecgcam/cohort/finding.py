@@ -58,16 +58,14 @@ def draw_difference(
     Both are explanations of one prompt by different methods (or models, masks ...). Blue: more evidence by `other`.
     """
     one, two = first.group, other.group
-    rows = {record: row for row, record in enumerate(two.records)}
-    pairs = [(rows[record], row) for row, record in enumerate(one.records) if record in rows]
-    if not pairs or one.leads != two.leads:
+    of_two, of_one = two.rows_shared_with(one)
+    if not of_two or one.leads != two.leads:
         return None
-    here, there = (list(part) for part in zip(*pairs, strict=True))
     fields = {
-        name: getattr(two, name)[here] - getattr(one, name)[there]
+        name: getattr(two, name)[of_two] - getattr(one, name)[of_one]
         for name in ("score", "gain", "share", "density", "beats", "passed")
     }
-    records = tuple(one.records[row] for row in there)
+    records = tuple(one.records[row] for row in of_one)
     group = replace(one, method=f"{two.method} − {one.method}", records=records, **fields)
     title = f"“{one.text}”{'' if one.label is None else f'  ·  {one.label}'}: difference of two methods"
     unit = "difference of mean evidence: score per second"

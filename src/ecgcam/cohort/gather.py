@@ -81,6 +81,12 @@ class Group:
     criterion_drop: Floats
     criterion_score: Floats
 
+    def rows_shared_with(self, other: Group) -> tuple[list[int], list[int]]:
+        """Return the rows of the recordings that both have, here and in `other`, in the order of `other`."""
+        rows = {record: row for row, record in enumerate(self.records)}
+        there = [row for row, record in enumerate(other.records) if record in rows]
+        return [rows[other.records[row]] for row in there], there
+
 
 _OF_CRITERION = "criterion "
 _CRITERION = ("holds", "density", "drop", "score")

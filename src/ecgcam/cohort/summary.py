@@ -156,10 +156,8 @@ def _comparisons(groups: Sequence[Group], draws: int, seed: int) -> Iterator[Com
         first = firsts.setdefault((group.text, group.label), group)
         if group is first:
             continue
-        rows = {record: row for row, record in enumerate(group.records)}
-        pairs = [(rows[record], row) for row, record in enumerate(first.records) if record in rows]
-        if pairs:
-            new, old = (list(part) for part in zip(*pairs, strict=True))
+        new, old = group.rows_shared_with(first)
+        if new:
             gain, share, density = (
                 _paired(values[new], others[old], draws, seed)
                 for values, others in (

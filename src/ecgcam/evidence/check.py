@@ -103,7 +103,7 @@ def check_map(case: TilePerturbation, values: npt.NDArray[np.floating], score: f
     parts = np.stack([marked, *random_parts(case, marked, draws)])
     drop, *others = score - case.scores_without(parts, batch=len(parts))
     mean, deviation = float(np.mean(others)), float(np.std(others, ddof=1))
-    samples = case.samples_of_tiles()
+    samples = case.importance(case.valid.astype(np.float64))  # the real ones of each tile
     return Check(
         removed=float(samples[marked].sum() / samples.sum()),
         drop=float(drop),

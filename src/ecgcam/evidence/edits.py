@@ -100,10 +100,6 @@ class TilePerturbation:
         mass: npt.NDArray[np.float64] = grouped[self.tiles[:, 0], self.tiles[:, 1]]
         return mass
 
-    def samples_of_tiles(self) -> npt.NDArray[np.float64]:
-        """Return the number of real samples in each tile, (N,)."""
-        return self.importance(self.valid.astype(np.float64))
-
     def energy_of_tiles(self) -> npt.NDArray[np.float64]:
         """Return the sum of squared deviations from the lead's median in each tile, mV^2, (N,)."""
         median = [

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ecgcam.results.sentences import percent
+
 # Each of three signs speaks for yes, for no, or for neither: the score against the empty score, its percentile among reference
 # recordings, its rank among prompts. The limits were chosen on fold 8 of PTB-XL and validated on fold 9: docs/evidence.md.
 YES_PERCENTILE, NO_PERCENTILE = 85.0, 60.0
@@ -77,17 +79,12 @@ def decide_verdict(
     if percentile is not None and len(known) >= MIN_REFERENCES:
         signs.append(_sign(percentile >= YES_PERCENTILE, percentile < NO_PERCENTILE))
         # Rounded like the stored percentile, so that the page and this sentence show the same number.
-        words.append(f"higher than {_percent(round(percentile, 1))} of {len(known)} reference recordings")
+        words.append(f"higher than {percent(round(percentile, 1))} of {len(known)} reference recordings")
     if rank is not None and of is not None and of >= MIN_PROMPTS:
         signs.append(_sign(rank <= max(1, round(YES_RANK * of)), rank > NO_RANK * of))
         words.append(f"rank {rank} of {of} prompts")
     rounded = None if percentile is None else round(percentile, 1)
     return Verdict(_answer(signs), score, empty_score, rank, of, rounded, "; ".join(words))
-
-
-def _percent(value: float) -> str:
-    """Return a percentile in whole per cent; next to the ends with a decimal, so that 99.8 % is not "100 %"."""
-    return f"{value:.1f} %" if 0 < value < 1 or 99 < value < 100 else f"{value:.0f} %"
 
 
 def _sign(for_yes: bool, for_no: bool) -> int:
@@ -101,16 +98,3 @@ def _answer(signs: Sequence[int]) -> str:
     if sum(sign < 0 for sign in signs) >= min(2, len(signs)):
         return "no"
     return "unclear"
-
-
-def no_lead_sentence(gains: Sequence[float] | npt.NDArray[np.floating], score: float, empty_score: float) -> str | None:
-    """Return the sentence shown instead of a blank picture if no lead alone raises the score; None otherwise.
-
-    `gains`: of the leads that have a signal.
-    """
-    if any(float(gain) > 0 for gain in gains):
-        return None
-    numbers = f"({score:.3f} against {empty_score:.3f} without ECG)"
-    if score > empty_score:
-        return f"no lead alone raises the score, only the leads together do {numbers}"
-    return f"no lead alone raises the score {numbers}: the model does not find this"

@@ -18,7 +18,8 @@ from ecgcam.attribution.registry import Method
 from ecgcam.attribution.taps import run_order
 from ecgcam.errors import EcgcamError
 from ecgcam.models.check import seen, simulated
-from ecgcam.models.own import BATCH_DEPENDENT, RANDOM, found_places, load_own
+from ecgcam.models.own import BATCH_DEPENDENT, RANDOM, load_own
+from ecgcam.models.own_layers import found_places
 from ecgcam.models.own_network import JointNetwork, OwnNetwork
 from ecgcam.models.text.targets import TargetEncoder
 from ecgcam.protocol.model import EcgTextModel

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from ecgcam.errors import EcgcamError
 from ecgcam.files import load_arrays, one_line
-from ecgcam.models.hub import sha256_of as sha256_of  # noqa: PLC0414  (also offered here)
 from ecgcam.models.hub import shards_of
 
 log = logging.getLogger("ecgcam")

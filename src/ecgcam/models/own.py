@@ -5,28 +5,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ecgcam.attribution.cam import cancels
-from ecgcam.attribution.cells import lead_cells, pulses_found, with_pulses
-from ecgcam.attribution.hooks import activations_of, capture
-from ecgcam.attribution.placement import Placement, contradiction, described, place_cells
-from ecgcam.attribution.taps import outputs_of, run_order
-from ecgcam.errors import EcgcamError, nearest
+from ecgcam.errors import EcgcamError
 from ecgcam.files import one_line
 from ecgcam.models.checkpoint import read_state
+from ecgcam.models.own_layers import give_layers
 from ecgcam.models.own_network import (
-    SIGNAL,
     SLOTS,
     JointNetwork,
     OwnNetwork,
@@ -36,11 +29,9 @@ from ecgcam.models.own_network import (
 from ecgcam.models.text.targets import TargetEncoder
 from ecgcam.protocol.attention import AttentionSpec
 from ecgcam.protocol.model import EcgTextModel, TextEncoder, buffers_kept, frozen
-from ecgcam.protocol.spec import InputSpec, LayerSpec, Layout, ModelSpec
+from ecgcam.protocol.spec import InputSpec, LayerSpec, ModelSpec
 
 log = logging.getLogger("ecgcam")
-# Layers that are tried, from the last, where none is named.
-_TRIES = 8
 # Further passes of a network that draws random numbers, to see whether its outputs change.
 _DRAWS = 32
 # Notes on what a network does.
@@ -50,10 +41,6 @@ RANDOM = (
 )
 BATCH_DEPENDENT = (
     "signals of one batch change each other (a normalisation over the batch?); maps depend on what else is in the batch"
-)
-CANCELS = (
-    "the gradients at layer {} cancel over its cells (a softmax over time follows, or a normalisation of each channel), so "
-    "Grad-CAM shows rounding errors there; choose an earlier layer, or hires-cam or layer-cam"
 )
 
 
@@ -150,7 +137,7 @@ def own_model(
         model.notes, model.draws = tuple(notes), draws
         signal.attention = _attention(getattr(own, "attention", None) if attention is None else attention, signal, name)
         declared = layers if layers is not None else getattr(own, "layers", None)
-        _declare(model, signal, declared if isinstance(declared, Mapping) else {}, layer)
+        give_layers(model, signal, declared if isinstance(declared, Mapping) else {}, layer)
     finally:
         for module, training in modes:
             module.training = training
@@ -163,7 +150,7 @@ def _attention(given: Any, signal: OwnNetwork, name: str) -> dict[str, Attention
     if not isinstance(given, Mapping):
         return {}  # a module of that name is not a declaration
     for path, what in given.items():
-        if not isinstance(what, AttentionSpec) or not _has(signal, path):
+        if not isinstance(what, AttentionSpec) or not signal.has_module(path):
             raise EcgcamError(
                 f"`model` {name}: `attention` {path!r}: must name a module of the network, and give its AttentionSpec"
             )
@@ -322,169 +309,6 @@ def _text_side(own: Any, spec: ModelSpec, signal: OwnNetwork, given: Tensor, tar
     steps = given.shape[2] if given.ndim == 3 else 1
     where = "its `labels` (see `ecgcam docs own-model`)"
     return TargetEncoder(given.shape[1], spec.labels, spec.name, steps, spec.input.seconds, where)
-
-
-def _declare(model: EcgTextModel, signal: OwnNetwork, declared: Mapping[str, Any], layer: str | None) -> None:
-    """Give the model its layers: those declared, which must agree with the measurement, and those requested, which are placed."""
-    layers, name = model.spec.layers, model.name
-    asked = [path.strip() for path in layer.split(",")] if layer else []
-    with model.frozen():
-        for path, where in declared.items():
-            if not isinstance(where, LayerSpec) or not _has(signal, path):
-                raise EcgcamError(
-                    f"`model` {name}: `layers` {path!r}: must name a module of the network, and give its LayerSpec"
-                )
-            if where.leads not in {0, len(model.input.leads)}:
-                raise EcgcamError(
-                    f"`model` {name}: `layers` {path!r}: leads={where.leads}, but the input has {len(model.input.leads)}; "
-                    "leads is that number, or 0 where a cell looks at all of them"
-                )
-            wrong = _malformed(where)
-            if wrong:
-                raise EcgcamError(f"`model` {name}: `layers` {path!r}: {wrong} (`ecgcam docs own-model`)")
-            _check(model, signal, path, where)
-            layers[path] = where
-        for path in asked:
-            if path not in layers:
-                found = place_layer(model, signal, path)
-                layers[path] = found.where
-                log.info("%s: layer %s is read as %s", name, path, _words(found))
-                G = _gradients(model, _noise(model, 1), path)
-                if G is not None and bool(cancels(G).all()):
-                    model.notes += (CANCELS.format(path),)
-        if not layers:
-            path, where = _last_layer(model, signal)
-            layers[path] = where
-            log.info("%s: no `layer` is given, so %s is used, %s", name, path, described(where))
-    object.__setattr__(model.spec, "layer", asked[0] if len(asked) == 1 else next(iter(layers)))
-
-
-def _malformed(where: LayerSpec) -> str | None:
-    """Return what no layout can be, in words."""
-    if where.layout not in get_args(Layout):
-        return f"layout {where.layout!r}; choose {', '.join(get_args(Layout))}"
-    if not math.isfinite(where.offset) or not math.isfinite(where.step) or where.step == 0:
-        return f"step={where.step} and offset={where.offset} must be finite numbers of samples, and the step not 0"
-    if where.rows != 1 and (where.rows < 1 or where.folded or "L" not in where.layout):
-        return f"rows={where.rows} is the size of an L axis, and the layout {where.layout} has none"
-    return None
-
-
-def found_places(model: EcgTextModel) -> dict[str, Placement]:
-    """Return what looking found of each layer of an own model that was placed."""
-    places: dict[str, Placement] = getattr(model.network, "places", {})
-    return places
-
-
-def _words(found: Placement) -> str:
-    where = found.where
-    axes = ", ".join(where.layout.replace("(BL)", "*")).replace("*", "B x L")
-    ends = ((where.n_prefix_tokens, "before the first"), (where.n_suffix_tokens, "after the last"))
-    tokens = "".join(f", {count} tokens {at}" for count, at in ends if count)
-    return f"({axes}), a cell every {where.step:g} samples, the first at sample {where.offset:g}{tokens}"
-
-
-def _has(signal: OwnNetwork, path: str) -> bool:
-    try:
-        signal.get_submodule(path)
-    except AttributeError:
-        return False
-    return True
-
-
-def place_layer(model: EcgTextModel, signal: OwnNetwork, path: str) -> Placement:
-    """Return where the cells of a layer of an own network lie."""
-    if not _has(signal, path):
-        known = [*signal.paths()]
-        near = nearest(path, known) or known[:8]
-        raise EcgcamError(f"`layer` {path}: {model.name} has no such module; it has for example {', '.join(near)}")
-    source = model.input
-    found = place_cells(
-        signal.given, signal.get_submodule(path), path, len(source.leads), source.samples, signal, model.device
-    )
-    signal.places[path] = found
-    return found
-
-
-def _check(model: EcgTextModel, signal: OwnNetwork, path: str, declared: LayerSpec) -> None:
-    """Raise `EcgcamError` if a declared layout contradicts what the layer does.
-
-    Without a clear answer it is believed, unless no pulse moves the cell most that is declared to lie there.
-    """
-    found = None
-    if declared.concat_grid is None and not declared.n_separators:
-        with suppress(EcgcamError):
-            found = place_layer(model, signal, path)
-    if found is None:
-        _check_by_pulses(model, signal, path, declared)
-        return
-    with torch.no_grad(), outputs_of(signal.get_submodule(path)) as given:
-        signal.given(torch.zeros(1, len(model.input.leads), model.input.samples, device=model.device))
-    part = given[0] if given and isinstance(given[0], Tensor) else None
-    cells = part.shape[found.where.layout.replace("(BL)", "B").index("T")] if part is not None else 2
-    wrong = contradiction(declared, found, cells)
-    if wrong is not None:
-        raise EcgcamError(f"`layers` {path!r}: declared as {described(declared)}, but {wrong}")
-
-
-def _check_by_pulses(model: EcgTextModel, signal: OwnNetwork, path: str, declared: LayerSpec) -> None:
-    """Raise `EcgcamError` if each of three pulses moves another cell most than the one that is declared to lie there."""
-    if isinstance(signal.get_submodule(path), torch.jit.ScriptModule):
-        return  # it never reports what it returns
-    source = model.input
-    x = torch.randn(len(source.leads), source.samples, generator=torch.Generator().manual_seed(0)).to(model.device)
-    model.spec.layers[path] = declared
-    try:
-        count = lead_cells(activations_of(model, x[None], path), declared).shape[-1]
-        signals, cells = with_pulses(x, declared, count)
-        A = activations_of(model, signals, path)
-    except EcgcamError as error:
-        why = str(error).partition(": ")[2]
-        raise EcgcamError(f"`layers` {path!r}: declared as {described(declared)}, but {why}") from error
-    if not pulses_found((A[:-1] - A[-1:]).abs().sum(dim=1), declared, cells):
-        raise EcgcamError(
-            f"`layers` {path!r}: declared as {described(declared)}, but pulses at the times of three cells move others most; "
-            "check step, offset and the order of the leads"
-        )
-
-
-def _last_layer(model: EcgTextModel, signal: OwnNetwork) -> tuple[str, LayerSpec]:
-    """Return the last layer whose cells can be placed and move the output; the signal itself where there is none."""
-    x = _noise(model, 2)
-    tries = 0
-    for path in reversed(run_order(signal.given, signal.paths(), x)):
-        if tries == _TRIES:
-            break
-        try:
-            found = place_layer(model, signal, path)
-        except EcgcamError:
-            continue
-        tries += 1
-        model.spec.layers[path] = found.where
-        if _moves_output(model, x, path):
-            return path, found.where
-        del model.spec.layers[path]
-    log.warning("%s: no layer could be located, so the signal itself is the layer", model.name)
-    return SIGNAL, LayerSpec("BCT", 1.0, 0.0)
-
-
-def _noise(model: EcgTextModel, count: int) -> Tensor:
-    size = (count, len(model.input.leads), model.input.samples)
-    return torch.randn(size, generator=torch.Generator().manual_seed(0)).to(model.device)
-
-
-def _moves_output(model: EcgTextModel, x: Tensor, path: str) -> bool:
-    """Whether a gradient of the output reaches a layer's cells, and not one that cancels over them."""
-    G = _gradients(model, x, path)
-    return G is not None and not bool(cancels(G).all())
-
-
-def _gradients(model: EcgTextModel, x: Tensor, path: str) -> Tensor | None:
-    """Return the gradients (N, C, K) of the output at a layer; None if there are none."""
-    try:
-        return capture(model, x, model.encode_signal(x[:1]).detach().sign(), path).reduced[0]
-    except EcgcamError:
-        return None
 
 
 class _JointText:

@@ -101,6 +101,14 @@ class OwnNetwork(nn.Module):
                     continue
         return super().get_submodule(target)
 
+    def has_module(self, path: str) -> bool:
+        """Whether there is a module of this path."""
+        try:
+            self.get_submodule(path)
+        except AttributeError:
+            return False
+        return True
+
     def paths(self) -> dict[str, nn.Module]:
         """Return the user's modules by their paths."""
         named = self.own_network.named_modules()

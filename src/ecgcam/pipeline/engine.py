@@ -19,10 +19,11 @@ from ecgcam.attribution.registry import Method
 from ecgcam.errors import EcgcamError
 from ecgcam.models.text.vocabulary import clean_texts
 from ecgcam.pipeline.assembly import MethodOutput, WindowScores, assemble
-from ecgcam.pipeline.preparation import Prepared, model_input, prepare
+from ecgcam.pipeline.preparation import Prepared, prepare
 from ecgcam.pipeline.question import ScoreDirections, embed_prompts
 from ecgcam.pipeline.settings import BATCH, Settings
 from ecgcam.protocol.model import EcgTextModel
+from ecgcam.protocol.preprocessing import scale_window
 from ecgcam.protocol.spec import LayerSpec
 from ecgcam.records import Window
 from ecgcam.records.record import FloatArray
@@ -178,7 +179,7 @@ def score_windows(
             yield key, [float(value) for value in row]
 
     for key, window in windows:
-        chunk.append((key, model_input(window, model.input)[0]))
+        chunk.append((key, scale_window(window, model.input)[0]))
         if len(chunk) == batch:
             yield from flush()
             chunk.clear()

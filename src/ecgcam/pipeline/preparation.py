@@ -44,15 +44,10 @@ class Prepared:
         return lead_alone(self.x, self.fill, self.rows)
 
 
-def model_input(window: Window, spec: InputSpec) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the window in model space (leads, T), and the offset and scale (leads, 1) that took it there."""
-    return scale_window(window, spec)
-
-
 def prepare(window: Window, spec: InputSpec, settings: Settings) -> Prepared:
     """Return a window in model space, and what fills a masked lead."""
     rows = [spec.leads.index(lead) for lead in window.leads]
-    x, offset, scale = model_input(window, spec)
+    x, offset, scale = scale_window(window, spec)
     valid = np.zeros(x.shape, bool)
     valid[rows] = window.valid
     seen = valid.copy()  # a held end is part of what the model is given, so of the level that fills a masked lead too

@@ -26,7 +26,7 @@ from ecgcam.records.wfdb_header import header_of
 from ecgcam.records.xml_files import has_root, may_be_recording, read_xml
 
 __all__ = [
-    "READERS", "SUFFIXES", "Reader", "check_rate", "format_of", "is_there", "partial_length", "read_record", "read_stretch",
+    "READERS", "SUFFIXES", "Reader", "check_rate", "format_of", "partial_length", "read_record", "read_stretch",
     "record_name", "recordings_in", "sniff", "wfdb_length",
 ]  # fmt: skip
 
@@ -130,8 +130,8 @@ def read_record(
     EcgcamError
         If the file is missing, unreadable or empty, or does not name its leads.
     """
-    options = _options(fs, lead_names, unit)
-    file, options = _with_member(Path(path), options)
+    file, member = split_member(Path(path))
+    options = replace(_options(fs, lead_names, unit), member=member)
     record = _guarded(file, lambda: _reader_of(file).whole(file, options))
     return replace(record, notes=(*record.notes, *quality_checks(record)))
 
@@ -286,14 +286,11 @@ def _reader_of(path: Path) -> Reader:
 # Names, and files with many recordings
 
 
-def _with_member(path: Path, options: ReadOptions) -> tuple[Path, ReadOptions]:
-    """Split ``FILE#INDEX``; a file whose name contains # is a file."""
-    file, member = split_member(path)
-    return file, replace(options, member=member)
-
-
 def split_member(path: Path) -> tuple[Path, str | None]:
-    """Return the file and the member of ``FILE#INDEX`` or ``FILE#id=ID``, None where the path names a whole file."""
+    """Return the file and the member of ``FILE#INDEX`` or ``FILE#id=ID``, None where the path names a whole file.
+
+    A file whose name contains # is a file.
+    """
     name, mark, member = path.name.rpartition("#")
     try:
         if not mark or not name or path.exists() or header_of(path).exists():
@@ -328,9 +325,3 @@ def record_name(path: Path) -> str:
     if member.startswith("id=") and reader is not None and reader.member is not None:
         member = str(reader.member(file, member))
     return f"{stem}-{member}"
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is anything to read: the file, the file of a member, or the header of a WFDB recording."""
-    file, _ = split_member(path)
-    return file.exists() or header_of(file).exists()

@@ -29,7 +29,6 @@ Bools = npt.NDArray[np.bool_]
 
 WAVES = ("P", "QRS", "T")
 SEGMENTS = ("P", "PR", "QRS", "ST", "T", "TP")
-PARTS = ("segment", "wave", "beat")
 P, QRS, T = range(3)
 
 # Chosen on LUDB's records 1 to 99, scored on 101 to 199.

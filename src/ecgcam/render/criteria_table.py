@@ -66,11 +66,7 @@ class CriteriaTable:
         """Draw it with its lower left corner at (`left`, `bottom`) mm."""
         if not self._rows:
             return
-        axes = paper.axes_at(figure, left, bottom, self._width, self.height)
-        axes.set_xlim(0, self._width)
-        axes.set_ylim(0, self.height)
-        axes.set_facecolor("none")
-        axes.set_axis_off()
+        axes = paper.table_at(figure, left, bottom, self._width, self.height)
         inches, y = self._width / paper.MM_PER_INCH, self.height
         draw_text(axes, 0, y, self._title, size=8.5, weight="bold", color=paper.INK, va="top", width=inches)
         y -= _TITLE

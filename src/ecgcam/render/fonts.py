@@ -81,11 +81,7 @@ def draw_text(
 def write(artist: Text, text: str, *, width: float | None = None, lines: int = 1) -> None:
     """Give an existing text artist new words, with the fonts they need and cut to `width` inches and `lines` lines."""
     text = clean(text)
-    font = artist.get_fontproperties().copy()
-    families = font_families(text)
-    font.set_family(list(families))
-    if not all(_has_bold(family) for family in families):
-        font.set_weight("normal")  # otherwise Matplotlib prints to stderr that there is none
+    font = _font(text, artist.get_fontproperties())
     artist.set_fontproperties(font)
     artist.set_text(text if width is None else wrap(text, width, lines, font, _dpi(artist)))
 
@@ -99,20 +95,23 @@ def readable(text: str) -> bool:
 def line_count(text: str, *, size: float, width: float, lines: int, dpi: float, weight: str = "normal") -> int:
     """Return how many lines of `width` inches `draw_text` would take for `text`, `lines` at most; 0 for no text."""
     text = clean(text)
-    font = _font(text, size, weight)
+    font = _font(text, FontProperties(size=size, weight=weight))
     return wrap(text, width, lines, font, dpi).count("\n") + 1 if text else 0
 
 
 def text_width(text: str, *, size: float, dpi: float, weight: str = "normal") -> float:
     """Return the inches that `draw_text` would take for `text` on one line."""
     text = clean(text)
-    return _width(text, _font(text, size, weight), dpi)
+    return _width(text, _font(text, FontProperties(size=size, weight=weight)), dpi)
 
 
-def _font(text: str, size: float, weight: str) -> FontProperties:
-    families = font_families(text)
-    bold = weight if all(_has_bold(family) for family in families) else "normal"
-    return FontProperties(family=list(families), size=size, weight=bold)
+def _font(text: str, style: FontProperties) -> FontProperties:
+    """Return a style with the fonts that draw `text`."""
+    font, families = style.copy(), font_families(text)
+    font.set_family(list(families))
+    if not all(_has_bold(family) for family in families):
+        font.set_weight("normal")  # otherwise Matplotlib prints to stderr that there is none
+    return font
 
 
 def clean(text: str) -> str:
@@ -175,14 +174,9 @@ def _measure(dpi: float) -> RendererAgg:
     return RendererAgg(1, 1, dpi)  # type: ignore[no-untyped-call]
 
 
+@lru_cache(maxsize=4096)  # blocks of text are measured before they are drawn, and most pictures have the same words
 def _width(text: str, font: FontProperties, dpi: float) -> float:
     """Inches, at the resolution of the picture: hinting rounds every glyph to its pixels."""
-    return _known_width(text, tuple(font.get_family()), font.get_size_in_points(), str(font.get_weight()), dpi)
-
-
-@lru_cache(maxsize=4096)  # blocks of text are measured before they are drawn, and most pictures have the same words
-def _known_width(text: str, families: tuple[str, ...], size: float, weight: str, dpi: float) -> float:
-    font = FontProperties(family=list(families), size=size, weight=weight)
     width: float = _measure(dpi).get_text_width_height_descent(text, font, False)[0]  # type: ignore[no-untyped-call]
     return width / dpi
 

@@ -96,8 +96,8 @@ class LeadDrawing:
         self._palette = palette
         self._drawn = shown_trace(explanation, trace)
         begin, end = paper.recorded(explanation)
-        self._start, self._seconds = begin, end - begin
-        squares = self._seconds * paper.MM_PER_SECOND
+        seconds = end - begin
+        squares = seconds * paper.MM_PER_SECOND
         self._right = max(_LEAST_RIGHT, _BAR_GAP + _BAR + paper.bar_number_room(palette) + 1.0)
         if options.width_mm is None:
             self._unit, width = 1.0, max(_LEFT + squares + self._right, _LEAST_WIDTH)
@@ -144,7 +144,7 @@ class LeadDrawing:
         self._gradient = GradientCurve(self._axes, explanation) if gradient else None
         self._axes.set_xlim(begin, end)
         self._axes.set_ylim(0, self._height)
-        paper.label_seconds(self._axes, begin, self._seconds)
+        paper.label_seconds(self._axes, begin, seconds)
         self._label(squares * self._unit, tall)
         curve = [] if self._gradient is None else [self._gradient.line]
         changing = [self._axes.yaxis, self._image, self._hatch, self._trace, *curve]

@@ -70,11 +70,7 @@ class LeadTable:
 
     def draw(self, figure: Figure, left: float, bottom: float) -> None:
         """Draw it with its lower left corner at (`left`, `bottom`) mm."""
-        axes = paper.axes_at(figure, left, bottom, self._width, self.height)
-        axes.set_xlim(0, self._width)
-        axes.set_ylim(0, self.height)
-        axes.set_facecolor("none")
-        axes.set_axis_off()
+        axes = paper.table_at(figure, left, bottom, self._width, self.height)
         top = self.height - _HEAD
         self._write_title(axes, 0, self.height, self._title, self._column)
         for start in range(0, len(self._order), self._rows):

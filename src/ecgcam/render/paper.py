@@ -95,6 +95,16 @@ def axes_at(figure: Figure, left: float, bottom: float, width: float, height: fl
     return axes
 
 
+def table_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Return `axes_at` without frame and ground, whose coordinates are mm: for tables."""
+    axes = axes_at(figure, left, bottom, width, height)
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    axes.set_facecolor("none")
+    axes.set_axis_off()
+    return axes
+
+
 def draw_grid(axes: Axes, width: float, height: float, phase: float = 0.0) -> None:
     """Draw minor lines every mm (40 ms, 0.1 mV) and bold ones every 5 mm (200 ms, 0.5 mV), as one path each.
 
@@ -228,15 +238,12 @@ def invalid_boxes(valid: npt.NDArray[np.bool_], start: float, fs: float, bottom:
     ]
 
 
-def draw_colour_bar(
-    axes: Axes, colours: Colours, *, horizontal: bool, room: float, label: bool = True, strongest: float | None = None
-) -> None:
+def draw_colour_bar(axes: Axes, colours: Colours, *, horizontal: bool, room: float, label: bool = True) -> None:
     """Draw the one scale of the picture, with its unit in `room` mm; strengths as on the paper."""
     vmax = colours.vmax
-    strongest = colours.strongest if strongest is None else strongest
     low = -vmax if colours.signed else 0.0
     extent = (low, vmax) if vmax > 0 else (0.0, 1.0)
-    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 and not colours.blank else 0.0, strongest)
+    gradient = shade(np.linspace(*extent, 256), vmax if vmax > 0 and not colours.blank else 0.0, colours.strongest)
     image = gradient[None] if horizontal else gradient[:, None]
     box = (*extent, 0.0, 1.0) if horizontal else (0.0, 1.0, *extent)
     axes.imshow(image, extent=box, aspect="auto", origin="lower", interpolation="nearest")

@@ -12,6 +12,7 @@ from ecgcam.render.fonts import readable
 from ecgcam.render.paper import recorded
 from ecgcam.results.explanation import Explanation
 from ecgcam.results.ranks import lead_ranks
+from ecgcam.results.sentences import percent
 from ecgcam.results.trace import Trace
 
 NO_GAIN = "this lead alone does not raise the score"
@@ -76,12 +77,6 @@ def outcome(explanation: Explanation) -> str:
     parts.append(f"{round(begin, 1):g} to {round(end, 1):g} s")
     parts.append(f"record {shortened(str(explanation.meta['record']), 60)}")
     return "  ·  ".join(parts)
-
-
-def percent(value: float) -> str:
-    """Return a share of 0 to 100 in whole per cent; next to the ends with a decimal, so that 99.8 % is not "100 %"."""
-    near_an_end = 0 < value < 1 or 99 < value < 100
-    return f"{value:.1f} %" if near_an_end else f"{value:.0f} %"
 
 
 def basis(explanation: Explanation) -> str:

@@ -1,9 +1,15 @@
-"""The conclusion of a result in one sentence, for terminals, notebooks and the demo."""
+"""A result in words: its conclusion in one sentence, for terminals, notebooks and the demo, and percentiles."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+
+def percent(value: float) -> str:
+    """Return a share of 0 to 100 in whole per cent; next to the ends with a decimal, so that 99.8 % is not "100 %"."""
+    near_an_end = 0 < value < 1 or 99 < value < 100
+    return f"{value:.1f} %" if near_an_end else f"{value:.0f} %"
 
 
 def verdict_sentence(summary: Mapping[str, Any]) -> str:

@@ -13,9 +13,6 @@ from ecgcam.results.intervals import mean_interval
 from ecgcam.runs.evaluation import RANDOM, SLOPE, Entry
 
 WITHOUT_MODEL = (RANDOM, SLOPE)
-COLUMNS = (
-    "text", "method", "layer", "mask", "metric", "direction", "mean", "low", "high", "chance", "n",
-)  # fmt: skip
 ONE_RECORDING = "one recording: no interval, and no conclusion about other recordings"
 
 
@@ -106,22 +103,6 @@ def conclusion_rows(conclusions: Iterable[Conclusion]) -> list[dict[str, Any]]:
         for one in conclusions
         for pair in one.comparisons
     ]  # fmt: skip
-
-
-def best_rows(rows: Sequence[dict[str, Any]]) -> list[bool]:
-    """Return which rows of `mean_rows` hold the best mean of their prompt, mask and metric among the methods; ties share it."""
-    best: dict[tuple[str, str, str], float] = {}
-    signs = [1.0 if row["direction"] == "higher" else -1.0 for row in rows]
-    for row, sign in zip(rows, signs, strict=True):
-        if row["method"] not in WITHOUT_MODEL and row["mean"] is not None:
-            key = (row["text"], row["mask"], row["metric"])
-            best[key] = max(best.get(key, -np.inf), sign * row["mean"])
-    return [
-        row["method"] not in WITHOUT_MODEL
-        and row["mean"] is not None
-        and sign * row["mean"] == best[row["text"], row["mask"], row["metric"]]
-        for row, sign in zip(rows, signs, strict=True)
-    ]
 
 
 def _compare(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecgcam.runs.journal import DONE, FAILED
 from ecgcam.runs.worklist import Failure, Item
 
 
@@ -48,7 +49,7 @@ class Finished:
         return {
             "record": self.item.name,
             "text": self.text,
-            "status": "done" if self.error is None else "failed",
+            "status": DONE if self.error is None else FAILED,
             "out": None if self.folder is None else self.folder.as_posix(),
             "error": self.error,
             "fingerprint": self.fingerprint,

@@ -32,8 +32,8 @@ def compare_with(model: EcgTextModel, prompts: Mapping[str, Path], reading: Read
     import torch
 
     from ecgcam.models.text.targets import LikenessEncoder
-    from ecgcam.pipeline.preparation import model_input
     from ecgcam.protocol.model import ScoresPrompts
+    from ecgcam.protocol.preprocessing import scale_window
 
     if isinstance(model.network, ScoresPrompts):
         raise EcgcamError(
@@ -43,7 +43,7 @@ def compare_with(model: EcgTextModel, prompts: Mapping[str, Path], reading: Read
     for prompt, path in prompts.items():
         window = reading.window(reading.record(Item(path, path.stem), model.input), model.input, reading.start)
         with torch.no_grad():
-            x = torch.from_numpy(model_input(window, model.input)[0])[None].to(model.device)
+            x = torch.from_numpy(scale_window(window, model.input)[0])[None].to(model.device)
             embedded[prompt] = model.comparable_embedding(model.encode_signal(x)[0]).cpu()
     compared = copy.copy(model)
     compared.text = LikenessEncoder(embedded)

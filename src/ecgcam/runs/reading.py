@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ecgcam.errors import EcgcamError
-from ecgcam.protocol.spec import InputSpec, windows_of
+from ecgcam.protocol.preprocessing import cut_window
+from ecgcam.protocol.spec import InputSpec
 from ecgcam.records import Record, Window, read_record, window_starts
 from ecgcam.records.channels import check_unit
 from ecgcam.records.readers import check_rate, partial_length, read_stretch
@@ -94,8 +95,8 @@ class Reading:
         return window_starts(record, spec.seconds, self.hop, self.start) if self.all_windows else [self.start]
 
     def window(self, record: Record, spec: InputSpec, start: float) -> Window:
-        """Cut one of the model's windows."""
-        return next(windows_of(record, spec, start, self.seconds))
+        """Cut one of the model's windows out of what `record` returned."""
+        return cut_window(record, spec, start, self.seconds)
 
     def windows(self, item: Item, spec: InputSpec, skip: Skip | None = None) -> Iterator[Window | EcgcamError]:
         """Read a recording and cut its windows, but those to `skip`, each without the samples of the whole recording.
@@ -120,7 +121,14 @@ class Reading:
             if part is None:
                 return
             began = True
-            yield from self._cut(*part, spec)
+            record, starts = part
+            for start in starts:
+                try:
+                    window = self.window(record, spec, start)
+                except EcgcamError as error:  # such as a stretch without a signal
+                    yield error
+                else:
+                    yield without_recording(window)
 
     def parts(self, item: Item, spec: InputSpec, skip: Skip | None = None) -> Iterator[tuple[Record, list[float]]]:
         """Yield the recording with where its windows begin; a long one in parts if it can be, each with some of its windows."""
@@ -150,15 +158,6 @@ class Reading:
                 )
             named: Record = replace(read, name=item.name)
             yield named.only(spec.leads), some
-
-    def _cut(self, record: Record, starts: list[float], spec: InputSpec) -> Iterator[Window | EcgcamError]:
-        for start in starts:
-            try:
-                window = self.window(record, spec, start)
-            except EcgcamError as error:  # such as a stretch without a signal
-                yield error
-            else:
-                yield without_recording(window)
 
     def own_samples(self, item: Item, explanation: Explanation) -> Trace | None:
         """Return the recording behind an explanation at its own rate, read again; None where that is the model's rate."""

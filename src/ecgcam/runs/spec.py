@@ -156,14 +156,6 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tu
     return {key: (flat[0].get(key), flat[1].get(key)) for key in keys if flat[0].get(key) != flat[1].get(key)}
 
 
-def describe_difference(found: Mapping[str, tuple[Any, Any]]) -> str:
-    """Return a difference in words: ``method "grad-cam" in place of "layer-cam"``."""
-    return "; ".join(
-        f"{key.partition('.')[2]} {json.dumps(here, ensure_ascii=False)} in place of {json.dumps(there, ensure_ascii=False)}"
-        for key, (here, there) in found.items()
-    )
-
-
 def identity(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a result that must agree before results of several recordings are averaged, from its meta.
 

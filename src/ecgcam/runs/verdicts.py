@@ -16,10 +16,11 @@ from ecgcam.evidence.reasons import weigh_reasons
 from ecgcam.evidence.scores import score_along
 from ecgcam.evidence.verdict import decide_verdict
 from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
-from ecgcam.pipeline.preparation import model_input, prepare
+from ecgcam.pipeline.preparation import prepare
 from ecgcam.pipeline.question import embed_prompts
 from ecgcam.pipeline.settings import Settings
 from ecgcam.protocol.model import EcgTextModel, ScoresPrompts
+from ecgcam.protocol.preprocessing import scale_window
 from ecgcam.records import Window
 from ecgcam.records.criteria import criteria_of, evaluate_criteria
 from ecgcam.records.measurements import measure_signal
@@ -59,15 +60,11 @@ class Verdicts:
     ) -> None:
         self._model, self._settings, self._check, self._criteria = model, settings, check, criteria
         self._prompts = list(prompts)
+        method = method_named(settings.method)
         # Scores of differences have no reference.
-        plain = not settings.against and not method_named(settings.method).contrast
+        plain = not settings.against and not method.contrast
         self._references = calibration.references if calibration is not None and plain else {}
-        comparable = (
-            texts_only
-            and not isinstance(model.network, ScoresPrompts)
-            and not settings.against
-            and not method_named(settings.method).contrast
-        )
+        comparable = texts_only and plain and not isinstance(model.network, ScoresPrompts)
         known = {prompt.casefold() for prompt in self._prompts}
         self._others = [
             text
@@ -76,7 +73,7 @@ class Verdicts:
         ]
         with torch.no_grad():
             self._embedded = self._embed() if comparable else None
-            self._directions = embed_prompts(self._prompts, settings, method_named(settings.method), model).directions
+            self._directions = embed_prompts(self._prompts, settings, method, model).directions
 
     def _embed(self) -> torch.Tensor:
         """Embed the prompts and the vocabulary; the prompts alone where a text side of the user's own takes no others."""
@@ -151,7 +148,8 @@ class Verdicts:
             return self._product(window, self._model.encode_text(texts))
 
     def _product(self, window: Window, embedded: torch.Tensor) -> list[float]:
-        x = torch.from_numpy(model_input(window, self._model.input)[0])[None].to(self._model.device)
+        """Return the window's scores for embedded texts (P, D)."""
+        x = torch.from_numpy(scale_window(window, self._model.input)[0])[None].to(self._model.device)
         with torch.no_grad():
             scores = self._model.encode_signal(x) @ embedded.T
         return [float(score) for score in scores[0].cpu()]

@@ -136,7 +136,8 @@ def write_result(
                     _draw(explanation, staged, outputs, table, trace, skip_names)
             if skip_names and not (staged / outputs.page).is_file():
                 _draw(explanation, staged, outputs, table, trace)
-            (staged / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
+            text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+            (staged / SUMMARY).write_text(text, encoding="utf-8")
             if is_free is None:
                 _move(staged, folder, workspace / "earlier")
             else:
@@ -227,11 +228,6 @@ def encode_timeline(
         raise EcgcamError(
             f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error}); set TMPDIR"
         ) from error
-
-
-def summary_text(summary: dict[str, Any]) -> str:
-    """Return the content of ``summary.json``."""
-    return json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
 
 
 def clear_unfinished_of(out: Path, name: str) -> None:
