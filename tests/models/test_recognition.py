@@ -156,8 +156,12 @@ def test_explain_by_the_checkpoint_alone_and_by_targets_and_likeness(
     assert "is a checkpoint of merl-vit-tiny" in captured.err
     assert json.loads(captured.out)["settings"]["model"] == "merl-vit-tiny"
     assert run([*call, "--target", "3", "--target", "0", "--out", str(tmp_path / "b")]) == 0
-    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["text"] for row in rows] == ["3", "0"]
+    captured = capsys.readouterr()
+    assert [json.loads(line)["text"] for line in captured.out.splitlines()] == ["3", "0"]
+    assert (
+        "output 3 of merl-vit-tiny is a dimension of its embedding, not a finding; for a finding, use --text"
+        in captured.err
+    )
     assert run([*call, "--like", other, "--like", record, "--out", str(tmp_path / "c")]) == 0
     unlike, same = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert same["score"] == pytest.approx(1.0, abs=1e-5)

@@ -176,8 +176,9 @@ def load_model(
     if targets and isinstance(network, AnswersPrompts):
         raise EcgcamError(f"`targets`: {spec.name} scores texts and has no other outputs; use `texts`")
     if targets:
+        embedding = spec.similarity == "cosine"
         spec = replace(spec, similarity="dot")
-        text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name)
+        text: TextEncoder = TargetEncoder(_joint_width(spec, network), spec.labels, spec.name, embedding=embedding)
     else:
         text = _text_side(spec, network, table, found.whole, sha256, folder, offline)
     model = EcgTextModel(spec, network, text, sha256, choose_device(device))

@@ -34,6 +34,8 @@ class TargetEncoder:
         Of the window.
     where : str
         Where the names of outputs are declared, for notes.
+    embedding : bool
+        Whether the outputs are the dimensions of an embedding that signals share with texts.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class TargetEncoder:
         steps: int = 1,
         seconds: float = 0.0,
         where: str = "its model file; look it up where the weights are published",
+        embedding: bool = False,
     ) -> None:
         self.width, self.model, self.steps, self.seconds, self.where = width, model, steps, seconds, where
+        self._embedding = embedding
         self._index = {label.casefold(): i for i, label in enumerate(labels)}
         self._labels = list(labels)
 
@@ -111,6 +115,10 @@ class TargetEncoder:
         output, _ = self._split(text)
         if self._labels or not output.isdecimal():
             return []
+        if self._embedding:
+            return [
+                f"output {output} of {self.model} is a dimension of its embedding, not a finding; for a finding, use `texts`"
+            ]
         return [f"output {output} of {self.model} has no name in {self.where}"]
 
 
