@@ -152,7 +152,7 @@ def test_the_bundled_models_cells_are_where_its_file_says(path: str) -> None:
             network.get_submodule("signal")(x)
     handle.remove()
     before, after = (to_cells(output, layer) for output in outputs)
-    # Double precision: what is not reached differs by rounding at most.
+    # In double precision a cell that is not reached differs by rounding at most.
     reached = torch.nonzero((after - before).abs().amax((0, 1)) > 1e-10).flatten().double()
     centre = (reached.min() + reached.max()) / 2 * layer.step + layer.offset
     assert abs(float(centre) - 1000) <= layer.step / 2
