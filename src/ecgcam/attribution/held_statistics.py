@@ -21,7 +21,7 @@ class StatisticsHeld(TorchFunctionMode):
     a token then comes from where the residual connections around it lead.
 
     Values are the same. The output of a normalisation or an activation gets the gradient of its input, a maximum's that of a
-    mean: which samples can move a cell is all that is asked, not which do in this signal.
+    mean: the gradient then shows which samples can move a cell, not which of them do in this signal.
     """
 
     _CONSTANT = frozenset({"mean", "std", "var", "std_mean", "var_mean", "norm", "vector_norm", "median", "quantile"})
