@@ -110,6 +110,8 @@ train: $(VENV)/.installed
 	$(BIN)/python -m training.train --data $(DATA) $(MORE) --out $(RUN)/yardstick-0 --refit --supervised
 	$(BIN)/python -m training.export --data $(DATA) $(MORE) --run $(RUN)/yardstick-0/last.pt --out training/weights/yardstick-0.npz
 	$(BIN)/python -m training.place --data $(DATA) $(MORE) --weights training/weights/refit-$(SHIPPED).npz --refit --seed $(SHIPPED) \
+	  --out $(RUN)/placed.npz
+	$(BIN)/python -m training.speak --data $(DATA) $(MORE) --weights $(RUN)/placed.npz --refit --seed $(SHIPPED) \
 	  --out src/ecgcam/models/weights/mini.npz
 	$(BIN)/python -m training.reference --data $(DATA) $(MORE)
 
@@ -121,6 +123,8 @@ retrain: $(VENV)/.installed
 	$(BIN)/python -m training.speak --data $(DATA) $(MORE) --weights $(RUN)/retrain/first.npz --seed $(SHIPPED) --views 1 --steps 1500 \
 	  --out $(RUN)/retrain/second.npz
 	$(BIN)/python -m training.place --data $(DATA) $(MORE) --weights $(RUN)/retrain/second.npz --seed $(SHIPPED) --steps 768 \
+	  --out $(RUN)/retrain/third.npz
+	$(BIN)/python -m training.speak --data $(DATA) $(MORE) --weights $(RUN)/retrain/third.npz --seed $(SHIPPED) --views 1 --steps 1500 \
 	  --out $(RUN)/retrain/mini.npz
 	$(BIN)/python -m training.reference --data $(DATA) $(MORE) --weights $(RUN)/retrain/mini.npz
 

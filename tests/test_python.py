@@ -214,7 +214,7 @@ def test_a_verdict_and_a_check_as_the_command_gives_them(
     assert many.meta["verdict"] == one.meta["verdict"]
     assert many.meta["check"] is None
     words = one._repr_html_()
-    assert "<strong>yes: atrial fibrillation, rank 1 of 22; leads" in words
+    assert "<strong>yes: atrial fibrillation, rank 1 of 49; leads" in words
     assert "Without the marked" in words
     assert words.count("<tr>") == 13
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def macro(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.nanmean(values))
 
 
+def macro_interval(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % interval of the macro AUROC, patients drawn with replacement."""
+    found = [macro(labels[rows], scores[rows]) for rows in _draws(patients, draws, seed)]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _draws(patients: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the rows of patients drawn with replacement, as many as there are."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    for _ in range(draws):
+        yield np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+
+
 @dataclass(frozen=True)
 class Paired:
     """A model's macro AUROC, the yardstick's, and the interval of the difference."""
@@ -55,12 +73,9 @@ def against_yardstick(
     labels: np.ndarray, ours: np.ndarray, theirs: np.ndarray, patients: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> Paired:
     """Return both macro AUROCs and the 95 % interval of ours less theirs, the same patients drawn with replacement for both."""
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
-    gaps = []
-    for _ in range(draws):
-        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        gaps.append(macro(labels[rows], ours[rows]) - macro(labels[rows], theirs[rows]))
+    gaps = [
+        macro(labels[rows], ours[rows]) - macro(labels[rows], theirs[rows]) for rows in _draws(patients, draws, seed)
+    ]
     low, high = np.percentile(gaps, [2.5, 97.5])
     return Paired(macro(labels, ours), macro(labels, theirs), float(low), float(high))
 

@@ -1,4 +1,4 @@
-"""The third stage of training: the signal tower alone learns to keep evidence in its place, with the same embedding.
+"""The second stage of training: the signal tower alone learns to keep evidence in its place, with the same embedding.
 
     python -m training.place --data PTBXL --weights IN.npz --out OUT.npz [--refit] [--seed N]
 
@@ -99,7 +99,7 @@ def reach(before: Tensor, after: Tensor, spans: Tensor) -> Tensor:
 
 
 class Placing:
-    """The signal tower's third stage; one `step` at a time.
+    """The signal tower's second stage; one `step` at a time.
 
     Parameters
     ----------

@@ -1,12 +1,14 @@
-"""The second stage of training: the text tower alone, more words, the signal tower as it is.
+"""The third stage of training: the signal tower's head, then the text tower: more findings and words, the cells as they are.
 
     python -m training.speak --data PTBXL --weights IN.npz --out OUT.npz [--refit] [--leave-out 0.15]
 
-The signal tower's embeddings are computed once, of every record as it is and in augmented views, so that thousands of steps take
-minutes. Three losses: the sigmoid loss of the first stage, with sentences of the reports for whole reports; every phrase nearest
-to its own finding's prompt, as it is judged; and "FINDING" against "no FINDING", with and without the finding weighing the same,
-since a rare finding would otherwise be denied of every record. With ``--leave-out`` a share of the phrases is kept from training,
-and how many of them are placed with their finding is printed: the basis of the choices of this stage, together with fold 8.
+The cells' means over time are computed once, of every record as it is and in augmented views, so that thousands of steps take
+minutes. First the head and a direction for every finding (`training.directions`). Then the text tower, with every finding's
+prompt held to its direction and three losses: the sigmoid loss of the first stage, with sentences of the reports for whole
+reports; every phrase nearest to its own finding's prompt, as it is judged; and "FINDING" against "no FINDING", with and without
+the finding weighing the same, since a rare finding would otherwise be denied of every record. With ``--leave-out`` a share of the
+phrases is kept from training, and how many of them are placed with their finding is printed: the basis of the choices of this
+stage, together with fold 8.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.families.mini import build
+from ecgcam.models.families.mini import MiniSignalTower, build
 from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
+from training.directions import STEPS as HEAD_STEPS
+from training.directions import Fitting, simulate_cells
 from training.export import training_texts, write_weights
 from training.figures import read_weights
 from training.train import (
@@ -49,13 +53,14 @@ PLACING, DENYING, STAYING, SHARPNESS = 1.0, 1.0, 10.0, 12.0
 
 @dataclass(frozen=True)
 class Heard:
-    """What the text tower is trained against: embeddings (N, D) of the views, and the label of each (NaN: unknown).
+    """What is trained on: means over time of the last cells (N, C), and the label of each (NaN: unknown), of all views.
 
-    `sentences` begin with those that many records have, a column of `holds` (records, those) each; view i is of record
-    i mod records.
+    `spread` (C,) is the standard deviation of a channel's cells within a record, averaged. `sentences` begin with those that many
+    records have, a column of `holds` (records, those) each; view i is of record i mod records.
     """
 
-    signals: Tensor
+    means: Tensor
+    spread: Tensor
     labels: Tensor
     statements: Tensor
     statement_texts: list[str]
@@ -65,7 +70,7 @@ class Heard:
 
 @torch.no_grad()
 def listen(
-    network: nn.Module,
+    tower: MiniSignalTower,
     data: PtbXl,
     folds: set[int],
     simulated: tuple[np.ndarray, np.ndarray],
@@ -73,7 +78,7 @@ def listen(
     augmented: int = VIEWS,
     least: int = LEAST,
 ) -> Heard:
-    """Embed the records of the folds, and the simulated ones, once as they are and `augmented` times augmented."""
+    """Take in the records of the folds, and the simulated ones, once as they are and `augmented` times augmented."""
     rng = np.random.default_rng([seed, 2])
     rows = np.flatnonzero(np.isin(data.folds, list(folds)))
     windows = np.concatenate([data.windows[rows], simulated[0]])
@@ -86,17 +91,19 @@ def listen(
     holds[: len(rows)] = 0
     for row, one in enumerate(said):
         holds[row, [column[sentence] for sentence in one if sentence in column]] = 1
-    network.eval()
-    views = []
+    tower.eval()
+    views, spreads = [], []
     for view in range(augmented + 1):
         for i in range(0, len(windows), 64):
             x = torch.from_numpy(windows[i : i + 64].astype("f4"))
             with torch.autocast("cpu", torch.bfloat16, enabled=HALF):
-                embedded = network(augment(x, rng) if view else x)
-            views.append(nn.functional.normalize(embedded.float(), dim=1))
+                cells = tower.stages(tower.stem(augment(x, rng) if view else x))
+            views.append(cells.float().mean(dim=-1))
+            if view == 0:
+                spreads.append(cells.float().std(dim=-1))
     repeat = augmented + 1
     return Heard(
-        torch.cat(views),
+        torch.cat(views), torch.cat(spreads).mean(0),
         torch.from_numpy(np.tile(np.concatenate([data.labels[rows], simulated[1]]), (repeat, 1))),
         torch.from_numpy(np.tile(np.concatenate([data.statements[rows], unlabelled]), (repeat, 1))),
         data.statement_texts, sentences, torch.from_numpy(holds),
@@ -113,21 +120,22 @@ def shortened(text: str, rng: np.random.Generator) -> str:
 
 
 class Speaking:
-    """The text tower's training; one `step` at a time."""
+    """The text tower's training, with the findings' prompts held to `directions` (F, D); one `step` at a time."""
 
-    def __init__(self, towers: TwoTowers, heard: Heard, findings: list[Finding], steps: int, seed: int) -> None:
+    def __init__(
+        self, towers: TwoTowers, heard: Heard, findings: list[Finding], directions: Tensor, steps: int, seed: int
+    ) -> None:
         torch.manual_seed(seed)
         self.rng = np.random.default_rng([seed, 3])
-        self.towers, self.heard, self.findings = towers, heard, findings
+        self.towers, self.heard, self.findings, self.directions = towers, heard, findings, directions
+        with torch.no_grad():
+            self.signals = towers.signal.head(heard.means)
         # Records with a rare finding are drawn more often, so that every batch has some of most findings.
         positives = torch.nansum(heard.labels == 1, dim=0).clamp(min=1)
         rarity = (len(heard.labels) / positives).sqrt().clamp(1, 8)
         weights = torch.where(heard.labels == 1, rarity, 1.0).amax(dim=1).double()
         self.drawn = (weights / weights.sum()).numpy()
         self.said, self.frames = spoken(heard.sentences)
-        with torch.no_grad():
-            towers.text.eval()
-            self.first = nn.functional.normalize(towers.text([finding.prompt for finding in findings]), dim=1)
         parameters = [*towers.text.parameters(), towers.log_scale, towers.bias]
         self.optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.02)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, RATE, total_steps=steps, pct_start=0.1)
@@ -135,8 +143,8 @@ class Speaking:
     def step(self) -> float:
         """One batch; return its loss."""
         self.towers.text.train()
-        rows = torch.from_numpy(self.rng.choice(len(self.heard.signals), RECORDS, p=self.drawn))
-        signals, labels = self.heard.signals[rows], self.heard.labels[rows]
+        rows = torch.from_numpy(self.rng.choice(len(self.signals), RECORDS, p=self.drawn))
+        signals, labels = self.signals[rows], self.heard.labels[rows]
         count = len(self.findings)
         prompts = [finding.prompt for finding in self.findings]
         phrases = [self._phrase(finding) for _ in range(3) for finding in self.findings]
@@ -157,7 +165,7 @@ class Speaking:
         near = SHARPNESS * texts[count : 5 * count] @ texts[:count].T
         placing = nn.functional.cross_entropy(near, torch.arange(count).repeat(4))
         gap = logits[:, 6 * count : 7 * count] - logits[:, 5 * count : 6 * count]
-        staying = 1 - (texts[:count] * self.first).sum(1).mean()
+        staying = 1 - (texts[:count] * self.directions).sum(1).mean()
         loss = pair_loss(logits, targets) + STAYING * staying + PLACING * placing + DENYING * balanced_loss(gap, labels)
         self.optimizer.zero_grad()
         loss.backward()
@@ -254,7 +262,27 @@ def main() -> None:
     folds = set(range(1, 9)) if args.refit else set(range(1, 8))
     heard = listen(towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), args.seed, args.views)
     kept, apart = kept_apart(findings, args.leave_out, args.seed)
-    speaking = Speaking(towers, heard, kept, args.steps, args.seed)
+    with torch.no_grad():
+        begin = nn.functional.normalize(towers.text.eval()([finding.prompt for finding in findings]), dim=1)
+    fitting = Fitting(
+        towers.signal, heard.means, heard.labels, heard.spread, begin, simulate_cells(towers.signal, findings),
+        HEAD_STEPS, args.seed,
+    )  # fmt: skip
+    losses = []
+    for step in range(1, HEAD_STEPS + 1):
+        losses.append(fitting.step())
+        if step % 200 == 0:
+            loss, outside = np.nanmean(losses, axis=0)
+            print(
+                f"head, step {step}: loss {loss:.3f}, {100 * outside:.0f} % of the maps outside the truth", flush=True
+            )
+            losses = []
+    fitting.finish()
+    directions = fitting.directions.detach()
+    with torch.no_grad():
+        towers.log_scale.copy_(fitting.log_scale)
+        towers.bias.copy_(fitting.bias)
+    speaking = Speaking(towers, heard, kept, directions, args.steps, args.seed)
     for step in range(1, args.steps + 1):
         loss = speaking.step()
         if step % 200 == 0:

@@ -46,9 +46,18 @@ STEMS = {
     "av-block-1": "a-v block i ", "lbbb": "linksschenkelblock", "rbbb": " rechtsschenkelblock", "lafb": "linksanteriorer",
     "lvh": "linkshypertrophie", "inferior-mi": "inferiorer infarkt", "anteroseptal-mi": "anteroseptaler infarkt",
     "pvc": " ventrikulÄre extrasystole", "paced": "schrittmacher", "st-depression": "st-senkung", "long-qt": "qt-verlÄngerung",
+    "sinus-arrhythmia": "sinus arrhythmie", "pac": " supraventrikulÄre extrasystole",
+    "sv-arrhythmia": "supraventrikulÄre arrhythmie", "ivcd": "intraventrikul", "irbbb": "unvollstÄndiger rechtsschenkelblock",
+    "ilbbb": "unvollstÄndiger linksschenkelblock", "lpfb": "linksposteriorer", "wpw": "wpw", "lae": "p-sinistrocardiale",
+    "rae": "p-dextrocardiale", "rvh": "rechtshypertrophie", "high-voltage": "amplitudenkriterien für linkshypertrophie",
+    "low-voltage": "niederspannung", "digitalis": "digitalis", "electrolyte": "elektrolyt", "aneurysm": "aneurysma",
+    "anterior-mi": "anteriorer infarkt", "anterolateral-mi": "anterolateraler infarkt", "lateral-mi": "lateraler infarkt",
+    "inferolateral-mi": "inferolateraler infarkt", "posterior-mi": "posteriorer infarkt",
+    "anterior-injury": "anteriorer innenschichtsschaden", "anterior-ischaemia": "anteriore ischÄmie",
+    "inferior-ischaemia": "inferiore ischÄmie", "lateral-ischaemia": "laterale ischÄmie",
 }  # fmt: skip
 # What makes a sentence no plain name of a finding.
-_UNCLEAR = re.compile("kein|nicht|möglich|unvoll|inkompl|verdacht|ausschl|posterior", re.IGNORECASE)
+_UNCLEAR = re.compile("kein|nicht|möglich|inkompl|verdacht|ausschl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,9 +91,16 @@ def sentences_of(report: str) -> list[str]:
 
 
 def named(sentence: str) -> str | None:
-    """Return the one finding that a German or Swedish sentence of a report names plainly, or None."""
+    """Return the one finding that a German or Swedish sentence of a report names plainly, or None.
+
+    A stem that is part of another one found does not count: an incomplete left bundle branch block is not a complete one.
+    """
     padded = f" {sentence.lower()} "
     found = [finding for finding, stem in STEMS.items() if stem.lower() in padded]
+    stems = [STEMS[finding].lower() for finding in found]
+    found = [
+        name for name in found if not any(STEMS[name].lower() in stem for stem in stems if stem != STEMS[name].lower())
+    ]
     return found[0] if len(found) == 1 and not _UNCLEAR.search(padded) else None
 
 

@@ -40,6 +40,15 @@ def test_explain_measures_what_measure_does(ecgcam: Run, tmp_path: Path) -> None
     assert explained["paced/spikes"]["holds"] is True
 
 
+def test_another_name_of_a_finding_has_its_criteria(ecgcam: Run, tmp_path: Path) -> None:
+    write(simulate("af", 3), tmp_path)
+    given = ["--text", "AFib", "--text", "heart", "--criteria", "--no-png", "--no-check", "--no-npz", "--json"]
+    found = ecgcam("explain", tmp_path / "af-3.dat", *given, "--out", tmp_path / "out")
+    known, unknown = (json.loads(line)["criteria"] for line in found.out.splitlines())
+    assert {row["name"] for row in known} == {"af/no-p", "af/irregular"}
+    assert unknown == []
+
+
 def test_pictures_draw_the_recording_at_its_own_rate(ecgcam: Run, lead_v1: Path, tmp_path: Path) -> None:
     given = ["--fs", "500", "--lead-names", "V1", "--text", "atrial fibrillation", "--no-check", "--format", "svg"]
     assert ecgcam("explain", lead_v1, *given, "--out", tmp_path / "out").code == 0

@@ -37,6 +37,17 @@ def test_two_signs_that_agree_decide(above_empty: bool, percentile: int, rank: i
     assert (found.answer, found.rank, found.of, found.percentile) == (answer, rank, 20, percentile)
 
 
+@pytest.mark.parametrize(
+    ("percentile", "answer"), [(99, "yes"), (93, "yes"), (92, "unclear"), (80, "unclear"), (79, "no"), (10, "no")]
+)
+def test_among_recordings_without_the_finding_the_limits_are_higher(percentile: int, answer: str) -> None:
+    references = [-1.0] * percentile + [1.0] * (100 - percentile)
+    # The score without ECG speaks for yes where a yes is possible, else for no.
+    found = decide_verdict(0.5, 0.4 if percentile >= 80 else 0.6, references=references, without=True)
+    assert found.answer == answer
+    assert f"{percentile} % of 100 reference recordings without it" in found.basis
+
+
 def test_rank_counts_the_higher_scores() -> None:
     found = decide_verdict(0.5, 0.0, [0.9, 0.5, 0.4, -0.1])
     assert (found.rank, found.of) == (2, 5)

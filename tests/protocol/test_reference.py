@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +59,42 @@ def test_files_come_back_and_those_of_other_weights_are_not_used(tmp_path, caplo
         find_reference(weights, "a" * 64, CPU)
 
 
+def test_a_prompt_s_scores_are_those_of_recordings_without_its_finding(tmp_path) -> None:
+    known = replace(
+        by_hand(),
+        embeddings=torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]),
+        without={"left bundle branch block": np.array([False, True, True])},
+    )
+    direction = torch.tensor([0.5, 0.25])
+    scores, without = known.scores(direction, "left bundle branch block")
+    assert (scores.tolist(), without) == ([0.25, -0.5], True)
+    for prompt in ("a finding of no vocabulary", None):
+        scores, without = known.scores(direction, prompt)
+        assert (scores.tolist(), without) == ([0.5, 0.25, -0.5], False)
+    weights = tmp_path / "own.pt"
+    known.save(reference_beside(weights))
+    again = find_reference(weights, "a" * 64, CPU)
+    assert again is not None
+    assert {name: row.tolist() for name, row in again.without.items()} == {
+        "left bundle branch block": [False, True, True]
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"prompts": None}, {"prompts": np.array([1])}, {"without": np.ones((1, 2), bool)}, {"without": np.ones((1, 3))}],
+)
+def test_labels_that_do_not_fit_the_recordings_are_refused(wrong: dict[str, Any], tmp_path) -> None:
+    weights = tmp_path / "own.pt"
+    known = replace(by_hand(), embeddings=torch.eye(3)[:, :2], without={"a": np.array([True, False, True])})
+    known.save(reference_beside(weights))
+    with np.load(reference_beside(weights)) as file:
+        arrays = dict(file) | wrong
+    np.savez(reference_beside(weights), **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(EcgcamError, match="do not fit together"):
+        find_reference(weights, "a" * 64, CPU)
+
+
 def test_what_was_fitted_knows_its_own_and_not_others() -> None:
     """Known recordings hold values near 0 and 1; held-out ones too; what holds 0.5 lies between all that is known."""
     network = nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
@@ -76,6 +115,7 @@ def test_what_was_fitted_knows_its_own_and_not_others() -> None:
 
 
 def test_watching_changes_nothing_and_leaves_nothing() -> None:
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Conv1d(2, 2, 1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     model = toy_model(network, {"0": LayerSpec("BCT", 1.0, 0.0)})
     x = torch.randn(3, 2, 8)

@@ -20,7 +20,7 @@ from ecgcam.records.criteria import (
 from ecgcam.records.measurements import VALUES, measure
 from ecgcam.records.median_beats import LEAD_VALUES
 from ecgcam.records.record import CANONICAL_LEADS, Record
-from ecgcam.records.simulator import simulate
+from ecgcam.records.simulator import FINDINGS, simulate
 
 
 class ByHand:
@@ -124,9 +124,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         read_criteria(tmp_path / "none.toml")
 
 
-def test_every_finding_of_the_vocabulary_has_criteria_that_are_measured_sourced_and_put_in_words() -> None:
-    assert set(vocabulary_prompts()) <= set(finding_prompts().values())
-    assert all(criteria_of(prompt) for prompt in vocabulary_prompts())
+def test_every_simulated_finding_has_criteria_that_are_measured_sourced_and_put_in_words() -> None:
+    prompts = finding_prompts()
+    assert set(prompts.values()) <= set(vocabulary_prompts())
+    assert set(FINDINGS) <= set(prompts)
+    assert all(criteria_of(prompt) for prompt in prompts.values())
     for rule in all_criteria():
         known = LEAD_VALUES if rule.leads else VALUES
         assert all(condition.measurement in known for condition in rule.conditions), rule.name

@@ -1,4 +1,4 @@
-"""The third stage: stretches that are changed, how far from them cells answer, and that a few steps draw cells nearer."""
+"""The second stage: stretches that are changed, how far from them cells answer, and that a few steps draw cells nearer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second stage: its losses by hand, what it keeps apart, and what it leaves alone."""
+"""The third stage: its losses by hand, what it keeps apart, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sentences_that_name_a_finding_are_its_phrases_and_frames_for_others() -
     assert frames == [("sinusrhythmus", "path"), ("", "")]
     findings = [finding for finding in load_findings() if finding.name in {"lbbb", "pvc"}]
     heard = replace(record_output(findings), sentences=["sinusrhythmus linksschenkelblock path"])
-    speaking = Speaking(TwoTowers(), heard, findings, 1, 0)
+    speaking = Speaking(TwoTowers(), heard, findings, torch.eye(2, 128), 1, 0)
     lbbb, pvc = findings
     phrases = {finding.name: [speaking._in_a_report(finding) for _ in range(200)] for finding in findings}
     assert "sinusrhythmus linksschenkelblock path" in phrases["lbbb"]
@@ -60,12 +60,15 @@ def test_the_text_tower_learns_and_the_signal_tower_does_not_move() -> None:
     torch.manual_seed(0)
     towers = TwoTowers()
     before = {key: value.clone() for key, value in towers.signal.state_dict().items()}
-    speaking = Speaking(towers, record_output(findings), findings, 40, 0)
+    directions = torch.eye(len(findings), 128)
+    speaking = Speaking(towers, record_output(findings), findings, directions, 40, 0)
     phrases = [(finding.name, phrase) for finding in findings for phrase in finding.phrases]
     untrained = placed_share(towers, findings, phrases)
     losses = [speaking.step() for _ in range(40)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert placed_share(towers, findings, phrases) > max(untrained, 0.9)
+    prompts = torch.nn.functional.normalize(towers.text([finding.prompt for finding in findings]), dim=1)
+    assert (prompts * directions).sum(1).min() > 0.8  # held to the directions
     assert all(torch.equal(before[key], value) for key, value in towers.signal.state_dict().items())
 
 
@@ -81,7 +84,8 @@ def test_a_sentence_of_few_records_is_no_text_of_its_own() -> None:
     assert heard.sentences == ["sinusrhythmus", "linkstyp", "steiltyp"]
     assert heard.holds[:3].tolist() == [[1], [1], [0]]
     assert heard.holds[3].isnan().all()  # simulated
-    assert len(heard.signals) == len(heard.labels) == 2 * len(heard.holds)
+    assert heard.spread.shape == (128,)
+    assert len(heard.means) == len(heard.labels) == 2 * len(heard.holds)
 
 
 def test_the_same_seed_repeats() -> None:
@@ -89,16 +93,15 @@ def test_the_same_seed_repeats() -> None:
     runs = []
     for _ in range(2):
         torch.manual_seed(0)
-        speaking = Speaking(TwoTowers(), record_output(findings), findings, 3, 5)
+        speaking = Speaking(TwoTowers(), record_output(findings), findings, torch.eye(3, 128), 3, 5)
         runs.append([speaking.step() for _ in range(3)])
     assert runs[0] == runs[1]
 
 
 def record_output(findings: list[Finding]) -> Heard:
-    """Embeddings on the axes of their findings."""
+    """Means of which every finding has its own channel."""
     count = len(findings)
     labels = torch.eye(count).repeat(20, 1)
-    signals = torch.nn.functional.normalize(
-        torch.cat([labels, torch.full((len(labels), 128 - count), 0.02)], dim=1), dim=1
-    )
-    return Heard(signals, labels, labels, ["one", "two", "three", "four"][:count], ["a sentence"], labels[:, :1])
+    means = torch.cat([labels, torch.full((len(labels), 128 - count), 0.02)], dim=1)
+    statements = ["one", "two", "three", "four"][:count]
+    return Heard(means, torch.ones(128), labels, labels, statements, ["a sentence"], labels[:, :1])

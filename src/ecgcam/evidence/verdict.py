@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ecgcam.results.sentences import percent
+from ecgcam.results.sentences import WITHOUT, percent
 
 # Each of three signs speaks for yes, for no, or for neither: the score against the empty score, its percentile among reference
 # recordings, its rank among prompts. The limits were chosen on fold 8 of PTB-XL and validated on fold 9: docs/evidence.md.
 YES_PERCENTILE, NO_PERCENTILE = 85.0, 60.0
+# Limits among recordings that are known to be without the finding: all that are above are false alarms.
+YES_PERCENTILE_WITHOUT, NO_PERCENTILE_WITHOUT = 93.0, 80.0
 YES_RANK, NO_RANK = 0.1, 0.3  # shares of the prompts; the first prompt is always among the highest
 # With fewer reference recordings or prompts there is no sign.
 MIN_REFERENCES, MIN_PROMPTS = 20, 5
@@ -32,7 +34,8 @@ class Verdict:
     rank, of : int or None
         Rank of the prompt's score among `of` prompts, 1 the highest; None for one prompt.
     percentile : float or None
-        Percentile of the score among reference recordings for the same prompt, 0 to 100.
+        Percentile of the score among reference recordings for the same prompt, 0 to 100; among those known to be without the
+        finding, where that is known.
     basis : str
         What the answer is based on, in words.
     """
@@ -55,6 +58,8 @@ def decide_verdict(
     empty_score: float,
     other_scores: Sequence[float] | npt.NDArray[np.floating] = (),
     references: Sequence[float] | npt.NDArray[np.floating] | None = None,
+    *,
+    without: bool = False,
 ) -> Verdict:
     """Return the verdict on a prompt.
 
@@ -66,6 +71,8 @@ def decide_verdict(
         Scores of the same window for the other prompts: of the call, and of the vocabulary where scores are comparable.
     references : sequence of float, optional
         Scores of the prompt for reference recordings, most of them without the finding.
+    without : bool
+        Whether all of these are known to be without it.
     """
     others = np.asarray(other_scores, np.float64)
     of = len(others) + 1 if len(others) else None
@@ -77,9 +84,11 @@ def decide_verdict(
     signs = [_sign(score > empty_score, score <= empty_score)]
     words = [f"score {score:+.3f} against {empty_score:+.3f} without ECG"]
     if percentile is not None and len(known) >= MIN_REFERENCES:
-        signs.append(_sign(percentile >= YES_PERCENTILE, percentile < NO_PERCENTILE))
+        yes, no = (YES_PERCENTILE_WITHOUT, NO_PERCENTILE_WITHOUT) if without else (YES_PERCENTILE, NO_PERCENTILE)
+        signs.append(_sign(percentile >= yes, percentile < no))
         # Rounded like the stored percentile, so that the page and this sentence show the same number.
-        words.append(f"higher than {percent(round(percentile, 1))} of {len(known)} reference recordings")
+        kind = f"reference recordings{WITHOUT if without else ''}"
+        words.append(f"higher than {percent(round(percentile, 1))} of {len(known)} {kind}")
     if rank is not None and of is not None and of >= MIN_PROMPTS:
         signs.append(_sign(rank <= max(1, round(YES_RANK * of)), rank > NO_RANK * of))
         words.append(f"rank {rank} of {of} prompts")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Reference:
         Their joint embeddings, at unit length.
     limits : tuple of two floats
         The two distances that nearly all held-out recordings stay below: of cells, of embeddings.
+    without : mapping of str to bool (E,)
+        By prompt of the vocabulary: which of the recordings are known to be without the finding. Empty where nothing is known.
     """
 
     checkpoint: str
@@ -49,6 +52,7 @@ class Reference:
     centres: Tensor
     embeddings: Tensor
     limits: tuple[float, float]
+    without: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def cell_distance(self, cells: Tensor) -> Tensor:
         """Return how unlike known cells a signal's cells (N, C, K) are, (N,).
@@ -73,9 +77,22 @@ class Reference:
         parts = (cell_distance / self.limits[0], self.embedding_distance(embeddings) / self.limits[1])
         return torch.maximum(*parts)
 
+    def scores(self, direction: Tensor, prompt: str | None = None) -> tuple[npt.NDArray[np.float64], bool]:
+        """Return the recordings' scores along a direction (D,), and whether all are known to be without the finding.
+
+        If it is known which recordings are without the finding of `prompt`, a prompt of the vocabulary, only those count: in most
+        recordings a common finding, such as sinus rhythm, is present.
+        """
+        scores = (self.embeddings @ direction.float()).cpu().double().numpy()
+        known = self.without.get(prompt or "")
+        return (scores, False) if known is None else (scores[known], True)
+
     def save(self, path: Path) -> None:
         """Write the statistics in half precision."""
         arrays = {name: getattr(self, name).cpu().numpy().astype(np.float16) for name in STATISTICS}
+        if self.without:
+            arrays["prompts"] = np.array(list(self.without))
+            arrays["without"] = np.array(list(self.without.values()))
         with atomic(path) as writing, writing.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -117,7 +134,8 @@ def find_reference(weights: Path, sha256: str, device: torch.device) -> Referenc
         )
     parts = {name: torch.from_numpy(np.asarray(arrays[name], np.float32)).to(device) for name in STATISTICS}
     cells, embeddings = (float(limit) for limit in arrays["limits"])
-    return Reference(sha256, str(arrays["layer"]), limits=(cells, embeddings), **parts)
+    without = dict(zip(arrays["prompts"].tolist(), arrays["without"], strict=True)) if "without" in arrays else {}
+    return Reference(sha256, str(arrays["layer"]), limits=(cells, embeddings), without=without, **parts)
 
 
 def _fit(arrays: dict[str, npt.NDArray[Any]]) -> bool:
@@ -125,4 +143,10 @@ def _fit(arrays: dict[str, npt.NDArray[Any]]) -> bool:
     if not all(array.size and array.dtype.kind in "iuf" and np.isfinite(array).all() for array in numbers):
         return False
     mean, spread, centres, embeddings = (arrays[name].shape for name in STATISTICS)
+    if "without" in arrays:
+        prompts, without = arrays.get("prompts"), arrays["without"]
+        if prompts is None or prompts.dtype.kind != "U" or without.dtype != np.bool_:
+            return False
+        if without.shape != (len(prompts), embeddings[0]):
+            return False
     return mean == spread == centres[1:] and len(mean) == 1 and len(embeddings) == 2 and arrays["limits"].shape == (2,)

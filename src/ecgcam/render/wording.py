@@ -12,7 +12,7 @@ from ecgcam.render.fonts import readable
 from ecgcam.render.paper import recorded
 from ecgcam.results.explanation import Explanation
 from ecgcam.results.ranks import lead_ranks
-from ecgcam.results.sentences import percent
+from ecgcam.results.sentences import WITHOUT, percent
 from ecgcam.results.trace import Trace
 
 NO_GAIN = "this lead alone does not raise the score"
@@ -73,7 +73,8 @@ def outcome(explanation: Explanation) -> str:
     if verdict.get("rank") is not None and verdict.get("of") is not None:
         parts.append(f"rank {verdict['rank']} of {verdict['of']} prompts")
     if verdict.get("percentile") is not None:
-        parts.append(f"higher than in {percent(float(verdict['percentile']))} of the reference recordings")
+        without = WITHOUT if f"recordings{WITHOUT}" in str(verdict.get("basis")) else ""
+        parts.append(f"higher than in {percent(float(verdict['percentile']))} of the reference recordings{without}")
     parts.append(f"{round(begin, 1):g} to {round(end, 1):g} s")
     parts.append(f"record {shortened(str(explanation.meta['record']), 60)}")
     return "  ·  ".join(parts)

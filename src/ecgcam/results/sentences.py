@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# What follows "reference recordings" where they are known to be without the finding.
+WITHOUT = " without it"
+
 
 def percent(value: float) -> str:
     """Return a share of 0 to 100 in whole per cent; next to the ends with a decimal, so that 99.8 % is not "100 %"."""

@@ -92,7 +92,8 @@ class Verdicts:
             # Other phrases for the same finding do not compete.
             same = {phrase.casefold() for phrase in (text, *phrases_of(text))}
             others = [score for prompt, score in (*scores.items(), *vocabulary) if prompt.casefold() not in same]
-            found = decide_verdict(explanation.score, explanation.empty_score, others, self._reference_scores(text))
+            references, without = self._reference_scores(text)
+            found = decide_verdict(explanation.score, explanation.empty_score, others, references, without=without)
             explanation.meta["verdict"] = found.to_json()
             explanation.meta.update({"check": None, "criteria": None, "reasons": None})
             if not (self._check or self._criteria):
@@ -106,7 +107,8 @@ class Verdicts:
 
     def _reasons(self, window: Window, explanation: Explanation, score: Score, answer: str) -> dict[str, object]:
         """Return the criteria of the prompt's finding, and whether the evidence lies on them."""
-        criteria = criteria_of(str(explanation.meta["text"]))
+        text = str(explanation.meta["text"])
+        criteria = criteria_of(text) or criteria_of(next(iter(phrases_of(text)), text))  # by another name: "AFib"
         if not criteria:
             return {"criteria": []}
         # At the recording's own rate, as `ecgcam measure` does: the model's may be too low for a pacing spike.
@@ -154,12 +156,11 @@ class Verdicts:
             scores = self._model.encode_signal(x) @ embedded.T
         return [float(score) for score in scores[0].cpu()]
 
-    def _reference_scores(self, text: str) -> npt.NDArray[np.float64] | None:
-        """Return the prompt's scores for the model's reference recordings, if it has any that compare."""
+    def _reference_scores(self, text: str) -> tuple[npt.NDArray[np.float64] | None, bool]:
+        """Return the prompt's scores for the model's reference recordings, if it has any that compare; whether without it."""
         if text in self._references:
-            return np.array(self._references[text])
+            return np.array(self._references[text]), False
         reference = self._model.reference
         if reference is None or self._embedded is None or self._model.spec.similarity != "cosine":
-            return None
-        scores = reference.embeddings @ self._embedded[self._prompts.index(text)].float()
-        return scores.cpu().double().numpy()
+            return None, False
+        return reference.scores(self._embedded[self._prompts.index(text)], next(iter(phrases_of(text)), None))
