@@ -28,7 +28,7 @@ from ecgcam.models.load import load_model
 from ecgcam.protocol.model import EcgTextModel
 from ecgcam.protocol.reference import KNOWN, Reference
 from ecgcam.records import read_record, take_window
-from ecgcam.records.simulator import simulate_batch
+from ecgcam.records.simulator import FINDINGS, simulate_batch
 from ecgcam.records.waves import find_waves
 from ecgcam.results.intervals import mean_interval
 
@@ -275,7 +275,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
 def sets_of(data: PtbXl, ludb: Path, seed: int) -> dict[str, Array]:
     """Return everything that is compared with the limits."""
     held_out = data.windows[data.folds == 9].astype(np.float32)
-    names = [finding.name for finding in load_findings() for _ in range(5)]
+    names = [name for name in FINDINGS for _ in range(5)]
     simulated = simulate_batch(names, 2000, seconds=SAMPLES / FS, fs=FS)
     simulated = simulated - np.median(simulated, axis=2, keepdims=True)
     real = {"fold 9": held_out, "LUDB": load_ludb(ludb)[0], "simulated": simulated.astype(np.float32)}

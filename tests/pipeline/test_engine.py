@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution.hooks import capture
+from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
 from ecgcam.pipeline.engine import explain_windows
 from ecgcam.pipeline.settings import Settings
 from ecgcam.protocol.model import EcgTextModel
@@ -324,6 +325,19 @@ def test_unknown_words_are_said(mini: EcgTextModel, record: Record) -> None:
     assert not any("prompt" in warning for warning in known.meta["warnings"])
     assert any("does not know: xyzzy" in warning for warning in partly.meta["warnings"])
     assert any("has no word of the prompt 'xyzzy plugh'" in warning for warning in unknown.meta["warnings"])
+
+
+@pytest.mark.parametrize("text", ["heart attack", "second degree AV block", "U waves"])
+def test_a_prompt_of_known_words_that_is_no_finding_is_noted(mini: EcgTextModel, text: str) -> None:
+    (warning,) = mini.text.warnings(text)
+    assert f"the prompt '{text}' is near no finding that the model was trained on" in warning
+
+
+def test_findings_other_names_and_what_denies_them_are_not(mini: EcgTextModel) -> None:
+    texts = [f"{words}{prompt}" for prompt in vocabulary_prompts() for words in ("", "no ", "signs of ")]
+    texts += [phrase for prompt in vocabulary_prompts() for phrase in phrases_of(prompt)]
+    near = "is near no finding"
+    assert [text for text in texts if any(near in warning for warning in mini.text.warnings(text))] == []
 
 
 def test_the_engine_streams(mini: EcgTextModel, record: Record) -> None:

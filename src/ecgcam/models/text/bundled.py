@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecgcam.models.text.vocabulary import vocabulary_prompts
+from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
 
 # Words of letters and digits; each CJK character is a word, since that script writes no spaces.
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
@@ -39,6 +39,8 @@ def subwords(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
 
 # Buckets of the hash of known words; many, so that an unknown word rarely shares one with a known word.
 KNOWN_BUCKETS = 1 << 16
+# The cosine below which a prompt is near no finding: 99 % of the vocabulary's phrases are above it.
+NEAR = 0.7
 
 
 class BundledTextTower(nn.Module):
@@ -114,27 +116,34 @@ class BundledEncoder:
         embedded: Tensor = self.tower(texts)
         return embedded
 
-    def _nearest_findings(self, text: str, count: int = 3) -> list[str]:
-        """Return the vocabulary's prompts whose embeddings lie nearest to a prompt's."""
+    def _nearest_findings(self, text: str, count: int = 3) -> tuple[list[str], float]:
+        """Return the vocabulary's prompts nearest to a prompt, and its cosine with the nearest or with "no" before one."""
         known = vocabulary_prompts()
         with torch.no_grad():
-            embedded = nn.functional.normalize(self.encode([text, *known]), dim=1)
-        order = (embedded[1:] @ embedded[0]).argsort(descending=True)[:count]
-        return [known[int(i)] for i in order]
+            embedded = nn.functional.normalize(self.encode([text, *known, *(f"no {one}" for one in known)]), dim=1)
+        cosines = embedded[1:] @ embedded[0]
+        order = cosines[: len(known)].argsort(descending=True)[:count]
+        return [known[int(i)] for i in order], float(cosines.max())
 
     def has(self, text: str) -> bool:  # noqa: ARG002  (any text has character n-grams)
         """Return true."""
         return True
 
     def warnings(self, text: str) -> list[str]:
-        """Return a warning if some words of a prompt were in no training text."""
+        """Return a warning if some words of a prompt were in no training text, or if it is near no finding."""
         words, unknown = words_of(text), self.tower.unknown_words(text)
         if not unknown:
-            return []
+            nearest, cosine = self._nearest_findings(text)
+            if cosine >= NEAR or phrases_of(text):
+                return []
+            return [
+                f"the prompt {text!r} is near no finding that the model was trained on, so its score may mean little; "
+                f"the nearest findings of the vocabulary are {', '.join(nearest)}"
+            ]
         if len(unknown) == len(words):
-            nearest = ", ".join(self._nearest_findings(text))
+            nearest, _ = self._nearest_findings(text)
             return [
                 f"the model has no word of the prompt {text!r}, so its score means little; the nearest "
-                f"findings of the vocabulary are {nearest}"
+                f"findings of the vocabulary are {', '.join(nearest)}"
             ]
         return [f"words of the prompt that the model does not know: {', '.join(unknown)}"]
