@@ -10,6 +10,7 @@ Without the second the head finds the findings as well, but the maps of T wave i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -94,8 +95,7 @@ class Fitting:
         self.rng = np.random.default_rng([seed, 6])
         self.means, self.labels, self.placed = means, labels, placed
         self.centre, self.spread = means.mean(0), spread * (means.std(0).mean() / spread.mean())
-        first, last = tower.head[0], tower.head[2]
-        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)  # noqa: S101, PT018  (for the type checker)
+        first, last = cast("nn.Linear", tower.head[0]), cast("nn.Linear", tower.head[2])
         self.first, self.last, self.drop = first, last, nn.Dropout(DROPOUT)
         with torch.no_grad():
             first.bias += first.weight @ self.centre
