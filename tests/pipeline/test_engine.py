@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import ecgcam
 from ecgcam.attribution.hooks import capture
+from ecgcam.models.text.bundled import BundledEncoder
 from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
 from ecgcam.pipeline.engine import explain_windows
 from ecgcam.pipeline.settings import Settings
@@ -331,6 +332,13 @@ def test_unknown_words_are_said(mini: EcgTextModel, record: Record) -> None:
 def test_a_prompt_of_known_words_that_is_no_finding_is_noted(mini: EcgTextModel, text: str) -> None:
     (warning,) = mini.text.warnings(text)
     assert f"the prompt '{text}' is near no finding that the model was trained on" in warning
+
+
+def test_a_prompt_s_warnings_are_found_once(mini: EcgTextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = BundledEncoder(mini.network.text)
+    first = encoder.warnings("heart attack")
+    monkeypatch.setattr(encoder, "encode", None)
+    assert encoder.warnings("heart attack") == first
 
 
 def test_findings_other_names_and_what_denies_them_are_not(mini: EcgTextModel) -> None:

@@ -110,6 +110,8 @@ class BundledEncoder:
 
     def __init__(self, tower: BundledTextTower) -> None:
         self.tower = tower
+        # Every map of a prompt needs its warnings; they take as long as fifty prompts.
+        self._warnings: dict[str, list[str]] = {}
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return (P, D), before L2."""
@@ -131,10 +133,17 @@ class BundledEncoder:
 
     def warnings(self, text: str) -> list[str]:
         """Return a warning if some words of a prompt were in no training text, or if it is near no finding."""
+        if text not in self._warnings:
+            self._warnings[text] = self._find_warnings(text)
+        return list(self._warnings[text])
+
+    def _find_warnings(self, text: str) -> list[str]:
         words, unknown = words_of(text), self.tower.unknown_words(text)
         if not unknown:
+            if phrases_of(text):
+                return []
             nearest, cosine = self._nearest_findings(text)
-            if cosine >= NEAR or phrases_of(text):
+            if cosine >= NEAR:
                 return []
             return [
                 f"the prompt {text!r} is near no finding that the model was trained on, so its score may mean little; "

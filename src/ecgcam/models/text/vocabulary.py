@@ -68,11 +68,7 @@ def vocabulary_prompts() -> list[str]:
 
 def phrases_of(text: str) -> list[str]:
     """Return all names of the finding that a text names exactly, its prompt included; empty if it names none."""
-    for finding in _findings():
-        known = [finding["prompt"], *other_words(finding)]
-        if text.casefold() in {phrase.casefold() for phrase in known}:
-            return known
-    return []
+    return list(_by_phrase().get(text.casefold(), ()))
 
 
 def findings_named(text: str, *, part: bool = False) -> list[str]:
@@ -95,6 +91,17 @@ def other_words(finding: Mapping[str, Any]) -> list[str]:
     """Return what else a row of the vocabulary calls its finding, kind by kind, each phrase once."""
     phrases = [finding["statement"], *(phrase for kind in KINDS for phrase in finding[kind])]
     return [phrase for phrase in dict.fromkeys(phrases) if phrase != finding["prompt"]]
+
+
+@cache
+def _by_phrase() -> dict[str, list[str]]:
+    """Return all names of a finding by each of them, case folded."""
+    found: dict[str, list[str]] = {}
+    for finding in _findings():
+        known = [finding["prompt"], *other_words(finding)]
+        for phrase in known:
+            found.setdefault(phrase.casefold(), known)
+    return found
 
 
 @cache
