@@ -10,6 +10,8 @@ AUROC of each finding's own prompt against the labels of the vocabulary; interva
 from __future__ import annotations
 
 import argparse
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +22,18 @@ from ecgcam.attribution.hooks import cell_width
 from ecgcam.models.load import load_model
 from ecgcam.protocol.model import EcgTextModel
 from ecgcam.records import CANONICAL_LEADS
+from ecgcam.records.criteria import all_criteria
 from training import figures as measure
 from training.data import Finding, PtbXl, load_findings, load_ptbxl
 from training.figures import ENOUGH
 from training.metrics import auroc, bootstrap_interval
+from training.observed import Observed, load_observed, observations
 from training.train import FIGURES, FS, ROOT, SAMPLES
 from training.words import german_sentences, held_out, shares
 
 TEMPLATE = ROOT / "training/card.md"
 WEIGHTS = ROOT / "training/weights"
+HELD_OUT_CRITERIA = ROOT / "training/held_out_criteria.toml"
 YARDSTICK = WEIGHTS / "yardstick-0.npz"
 # The yardstick and the seeds were trained on the first findings of the vocabulary; figures that compare are of these.
 FORMER = 22
@@ -159,6 +164,41 @@ def ludb_table(model: EcgTextModel, folder: Path, findings: list[Finding]) -> st
     return "\n".join(lines)
 
 
+def criteria_table(model: EcgTextModel, data: PtbXl, rows: np.ndarray, observed: Observed) -> dict[str, str]:
+    """AUROC of criteria's phrases against what was measured on the records: trained phrases, and phrases never trained on."""
+    answers = observed.answers[observed.rows_of(data.ids[rows])].astype(float)
+    apart = tomllib.loads(HELD_OUT_CRITERIA.read_text(encoding="utf-8"))
+    names = [criterion.name for criterion in all_criteria()]
+    asked = [
+        one for one in observations() if min((answers[:, one.columns[0]] == side).sum() for side in (0, 1)) >= MANY
+    ]
+    others = [next((apart[names[i]] for i in one.columns if names[i] in apart), None) for one in asked]
+    texts = [text for one in asked for text in (*one.positive, *one.negative)]
+    texts += [text for other in others if other for text in (*other["positive"], *other["negative"])]
+    column = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    scores = measure.scores_of(model, data.windows[rows], list(column))
+
+    def of(for_: Sequence[str], against: Sequence[str], truth: np.ndarray) -> float:
+        """AUROC of the mean score of phrases for a criterion less that of those against it."""
+        known = np.isfinite(truth)
+        sides = [
+            scores[known][:, [column[text] for text in side]].mean(axis=1) if side else 0.0 for side in (for_, against)
+        ]
+        return auroc(truth[known], sides[0] - sides[1])
+
+    lines, table = [], []
+    for one, other in zip(asked, others, strict=True):
+        truth = answers[:, one.columns[0]]
+        values = [of(one.positive[:1], (), truth), of(one.positive, one.negative, truth)]
+        values += [of(other["positive"], other["negative"], truth)] if other else [np.nan]
+        table.append(values)
+        cells = " | ".join("" if np.isnan(value) else f"{value:.2f}" for value in values)
+        lines.append(f"| {one.positive[0]} | {int((truth == 1).sum())} | {cells} |")
+    means = np.nanmean(table, axis=0)
+    lines.append(f"| mean of {len(table)} | | " + " | ".join(f"**{value:.3f}**" for value in means) + " |")
+    return {"criteria": "\n".join(lines), "criteria_count": str(len(table))}
+
+
 def seeds_table(data: PtbXl, findings: list[Finding]) -> str:
     """Fold 8 by the weights of each seed that were trained on folds 1-7: what the seed was chosen by."""
     rows = data.folds == 8
@@ -179,7 +219,9 @@ def seeds_table(data: PtbXl, findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def tables(data: PtbXl, both: PtbXl, findings: list[Finding], fold: int, ludb: Path) -> dict[str, str]:
+def tables(
+    data: PtbXl, both: PtbXl, observed: Observed, findings: list[Finding], fold: int, ludb: Path
+) -> dict[str, str]:
     """The card's figures, as Markdown, by the names of its place holders."""
     model = load_model("mini", device="cpu")
     rows = data.folds == fold
@@ -211,6 +253,7 @@ def tables(data: PtbXl, both: PtbXl, findings: list[Finding], fold: int, ludb: P
         "far_limit": f"{limit:.3f}",
         "ludb": ludb_table(model, ludb, findings),
         **words_tables(model, both, both.folds == fold, findings),
+        **criteria_table(model, both, both.folds == fold, observed),
         "parameters": f"{sum(p.numel() for p in model.network.parameters()):,}",
         "signal_parameters": f"{sum(p.numel() for p in signal_tower.parameters()):,}",
         "sha256": model.checkpoint_sha256,
@@ -228,8 +271,9 @@ def main() -> None:
     torch.set_num_threads(2)
     findings = load_findings()
     first, both = (load_ptbxl(folders, FS, SAMPLES, findings, ROOT / ".cache") for folders in (args.data[0], args.data))
+    observed = load_observed(args.data, ROOT / ".cache")
     text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in tables(first, both, findings, args.fold, args.ludb).items():
+    for name, value in tables(first, both, observed, findings, args.fold, args.ludb).items():
         text = text.replace("{{" + name + "}}", value)
     args.out.write_text(text, encoding="utf-8")
 

@@ -186,7 +186,7 @@ def load_ptbxl(
     for folder in folders:
         with (folder / "ptbxl_database.csv").open(newline="", encoding="utf-8") as file:
             here = [row for row in csv.DictReader(file) if int(row["ecg_id"]) not in WITHDRAWN]
-        names = [_signal_of(folder, row) for row in here]
+        names = [signal_of(folder, row) for row in here]
         published += here
         rows += here
         path = cache / f"windows-{_key(folder, names, fs, samples)}.npy"
@@ -222,7 +222,8 @@ def load_ptbxl(
     )
 
 
-def _signal_of(folder: Path, row: dict[str, str]) -> str:
+def signal_of(folder: Path, row: dict[str, str]) -> str:
+    """Return the name of a record's signal: at 500 Hz where the folder has it, else at 100 Hz."""
     fine = row.get("filename_hr")
     if fine and ((folder / f"{fine}.hea").exists() or not row.get("filename_lr")):
         return fine

@@ -6,9 +6,10 @@ The cells' means over time are computed once, of every record as it is and in au
 minutes. First the head and a direction for every finding (`training.directions`). Then the text tower, with every finding's
 prompt held to its direction and three losses: the sigmoid loss of the first stage, with sentences of the reports for whole
 reports; every phrase nearest to its own finding's prompt, as it is judged; and "FINDING" against "no FINDING", with and without
-the finding weighing the same, since a rare finding would otherwise be denied of every record. With ``--leave-out`` a share of the
-phrases is kept from training, and how many of them are placed with their finding is printed: the basis of the choices of this
-stage, together with fold 8.
+the finding weighing the same, since a rare finding would otherwise be denied of every record. The criteria's phrases ("QRS
+above 120 ms") are trained in the same way, by what was measured on each record (`training.observed`). With ``--leave-out`` a
+share of the phrases is kept from training, and how many of them are placed with their finding is printed: the basis of the
+choices of this stage, with fold 8.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.models.families.mini import MiniSignalTower, build
+from ecgcam.records import CANONICAL_LEADS
 from training.data import ROOT, Finding, PtbXl, load_findings, load_ptbxl, load_simulated
 from training.directions import STEPS as HEAD_STEPS
-from training.directions import Fitting, simulate_cells
+from training.directions import Fitting, real_cells, simulate_cells
 from training.export import training_texts, write_weights
 from training.figures import read_weights
+from training.observed import Observation, Observed, load_observed, observations
 from training.train import (
     EACH,
     FS,
@@ -43,10 +46,12 @@ from training.train import (
 )
 from training.words import STEMS, named, sentences_of
 
-STEPS, RATE = 2000, 1e-2
+STEPS, RATE = 3000, 1e-2
 # A sentence that fewer records have is not a text of its own; it may still name a finding.
 LEAST = 3
 VIEWS, RECORDS, SENTENCES = 4, 384, 48
+# Criteria of a step, and how often one must hold, and not hold, to be trained.
+OBSERVED, ENOUGH = 24, 30
 # The weight of each loss relative to the first, and how sharply a phrase is placed.
 PLACING, DENYING, STAYING, SHARPNESS = 1.0, 1.0, 10.0, 12.0
 
@@ -62,6 +67,7 @@ class Heard:
     means: Tensor
     spread: Tensor
     labels: Tensor
+    observed: Tensor
     statements: Tensor
     statement_texts: list[str]
     sentences: list[str]
@@ -74,15 +80,20 @@ def listen(
     data: PtbXl,
     folds: set[int],
     simulated: tuple[np.ndarray, np.ndarray],
+    answers: np.ndarray,
     seed: int,
     augmented: int = VIEWS,
     least: int = LEAST,
 ) -> Heard:
-    """Take in the records of the folds, and the simulated ones, once as they are and `augmented` times augmented."""
+    """Take in the records of the folds, and the simulated ones, once as they are and `augmented` times augmented.
+
+    `answers` (records of `data`, O): whether each criterion holds.
+    """
     rng = np.random.default_rng([seed, 2])
     rows = np.flatnonzero(np.isin(data.folds, list(folds)))
     windows = np.concatenate([data.windows[rows], simulated[0]])
     unlabelled = np.full((len(simulated[0]), data.statements.shape[1]), np.nan, np.float32)
+    unmeasured = np.full((len(simulated[0]), answers.shape[1]), np.nan, np.float32)
     said = [frozenset(sentences_of(data.reports[i])) for i in rows]
     count = Counter(sentence for one in said for sentence in one)
     sentences = sorted(count, key=lambda sentence: (-count[sentence], sentence))
@@ -105,6 +116,7 @@ def listen(
     return Heard(
         torch.cat(views), torch.cat(spreads).mean(0),
         torch.from_numpy(np.tile(np.concatenate([data.labels[rows], simulated[1]]), (repeat, 1))),
+        torch.from_numpy(np.tile(np.concatenate([answers[rows].astype("f4"), unmeasured]), (repeat, 1))),
         torch.from_numpy(np.tile(np.concatenate([data.statements[rows], unlabelled]), (repeat, 1))),
         data.statement_texts, sentences, torch.from_numpy(holds),
     )  # fmt: skip
@@ -120,14 +132,19 @@ def shortened(text: str, rng: np.random.Generator) -> str:
 
 
 class Speaking:
-    """The text tower's training, with the findings' prompts held to `directions` (F, D); one `step` at a time."""
+    """The text tower's training; one `step` at a time.
+
+    The findings' prompts, and the first phrase for each criterion, are held to `directions` (F + O, D).
+    """
 
     def __init__(
-        self, towers: TwoTowers, heard: Heard, findings: list[Finding], directions: Tensor, steps: int, seed: int
-    ) -> None:
+        self, towers: TwoTowers, heard: Heard, findings: list[Finding], criteria: list[Observation], directions: Tensor,
+        steps: int, seed: int,
+    ) -> None:  # fmt: skip
         torch.manual_seed(seed)
         self.rng = np.random.default_rng([seed, 3])
-        self.towers, self.heard, self.findings, self.directions = towers, heard, findings, directions
+        self.towers, self.heard, self.findings, self.criteria = towers, heard, findings, criteria
+        self.directions = directions
         with torch.no_grad():
             self.signals = towers.signal.head(heard.means)
         # Records with a rare finding are drawn more often, so that every batch has some of most findings.
@@ -152,21 +169,31 @@ class Speaking:
         denied = [self._denied(finding) for finding in self.findings]
         statements = self.rng.permutation(len(self.heard.statement_texts))[:16]
         sentences = self.rng.permutation(self.heard.holds.shape[1])[:SENTENCES]
+        some = self.rng.permutation(len(self.criteria))[:OBSERVED]
+        sides = [self._sides(self.criteria[i]) for i in some]
+        met = self.heard.observed[rows][:, some]
+        firsts = [one.positive[0] for one in self.criteria]
         embedded = self.towers.text(
             [*prompts, *phrases, *(no for _, no in denied), *(yes for yes, _ in denied),
-             *(self.heard.statement_texts[i] for i in statements), *(self.heard.sentences[i] for i in sentences)]
+             *(self.heard.statement_texts[i] for i in statements), *(self.heard.sentences[i] for i in sentences),
+             *(against for _, against in sides), *(for_ for for_, _ in sides), *firsts]
         )  # fmt: skip
         targets = torch.cat(
             [labels, labels, labels, labels, labels, 1 - labels, labels, self.heard.statements[rows][:, statements],
-             self.heard.holds[(rows % len(self.heard.holds))[:, None], torch.from_numpy(sentences)].float()], dim=1,
+             self.heard.holds[(rows % len(self.heard.holds))[:, None], torch.from_numpy(sentences)].float(), 1 - met, met], dim=1,
         )  # fmt: skip
-        logits = self.towers.logits(signals, embedded)
+        logits = self.towers.logits(signals, embedded[: targets.shape[1]])
         texts = nn.functional.normalize(embedded, dim=1)
         near = SHARPNESS * texts[count : 5 * count] @ texts[:count].T
         placing = nn.functional.cross_entropy(near, torch.arange(count).repeat(4))
         gap = logits[:, 6 * count : 7 * count] - logits[:, 5 * count : 6 * count]
-        staying = 1 - (texts[:count] * self.directions).sum(1).mean()
-        loss = pair_loss(logits, targets) + STAYING * staying + PLACING * placing + DENYING * balanced_loss(gap, labels)
+        criteria = texts[targets.shape[1] :]
+        near = SHARPNESS * texts[targets.shape[1] - len(some) : targets.shape[1]] @ criteria.T
+        placing = placing + nn.functional.cross_entropy(near, torch.from_numpy(some))
+        against, held = logits[:, -2 * len(some) :].chunk(2, dim=1)
+        denying = balanced_loss(gap, labels) + balanced_loss(held - against, met)
+        staying = 1 - (torch.cat([texts[:count], criteria]) * self.directions).sum(1).mean()
+        loss = pair_loss(logits, targets) + STAYING * staying + PLACING * placing + DENYING * denying
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.towers.text.parameters(), 1.0)
@@ -185,6 +212,16 @@ class Speaking:
         before, after = self.frames[int(self.rng.integers(len(self.frames)))] if self.frames else ("", "")
         return self._mistyped(f"{before} {self.rng.choice(finding.phrases)} {after}".strip())
 
+    def _sides(self, criterion: Observation) -> tuple[str, str]:
+        """Return a phrase for a criterion and one against it."""
+        held = str(self.rng.choice(criterion.positive))
+        if self.rng.random() < 0.3:
+            against = str(self.rng.choice(NEGATIONS)).format(str(self.rng.choice(criterion.positive)))
+        else:
+            against = str(self.rng.choice(criterion.negative))
+        template = str(self.rng.choice(TEMPLATES))
+        return self._mistyped(template.format(held)), self._mistyped(template.format(against))
+
     def _mistyped(self, text: str) -> str:
         return misspell(text, self.rng) if self.rng.random() < 0.25 else text
 
@@ -192,6 +229,19 @@ class Speaking:
         text = finding.prompt if self.rng.random() < 0.5 else str(self.rng.choice(finding.phrases))
         templates = NOT_NORMAL if finding.name == "normal" else NEGATIONS
         return text, str(self.rng.choice(templates)).format(text)
+
+
+def measured(observed: Observed, data: PtbXl, folds: set[int]) -> tuple[list[Observation], np.ndarray]:
+    """Return the criteria that hold often enough in the folds, and do not, and their answers (records of `data`, O)."""
+    answers = observed.answers[observed.rows_of(data.ids)]
+    here = np.isin(data.folds, list(folds))
+    kept, columns = [], []
+    for one in observations():
+        answer = answers[:, one.columns[0]]
+        if min((answer[here] == 1).sum(), (answer[here] == 0).sum()) >= ENOUGH:
+            kept.append(one)
+            columns.append(answer)
+    return kept, np.stack(columns, axis=1)
 
 
 def spoken(sentences: list[str]) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
@@ -260,14 +310,22 @@ def main() -> None:
     towers = TwoTowers()
     towers.signal, towers.text = network.signal, network.text
     folds = set(range(1, 9)) if args.refit else set(range(1, 8))
-    heard = listen(towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), args.seed, args.views)
+    observed = load_observed(args.data, ROOT / ".cache")
+    criteria, answers = measured(observed, data, folds)
+    heard = listen(
+        towers.signal, data, folds, load_simulated(findings, EACH, FS, SAMPLES), answers, args.seed, args.views
+    )
     kept, apart = kept_apart(findings, args.leave_out, args.seed)
     with torch.no_grad():
-        begin = nn.functional.normalize(towers.text.eval()([finding.prompt for finding in findings]), dim=1)
+        first = [finding.prompt for finding in findings] + [one.positive[0] for one in criteria]
+        begin = nn.functional.normalize(towers.text.eval()(first), dim=1)
+        empty = towers.signal.stages(towers.signal.stem(torch.zeros(1, len(CANONICAL_LEADS), SAMPLES))).mean(dim=-1)[0]
+    placed = simulate_cells(towers.signal, findings)
+    placed += real_cells(towers.signal, data, folds, findings, observed, args.seed)
+    labels = torch.cat([heard.labels, heard.observed], dim=1)
     fitting = Fitting(
-        towers.signal, heard.means, heard.labels, heard.spread, begin, simulate_cells(towers.signal, findings),
-        HEAD_STEPS, args.seed,
-    )  # fmt: skip
+        towers.signal, heard.means, labels, empty, heard.spread, begin, len(findings), placed, HEAD_STEPS, args.seed
+    )
     losses = []
     for step in range(1, HEAD_STEPS + 1):
         losses.append(fitting.step())
@@ -282,13 +340,14 @@ def main() -> None:
     with torch.no_grad():
         towers.log_scale.copy_(fitting.log_scale)
         towers.bias.copy_(fitting.bias)
-    speaking = Speaking(towers, heard, kept, directions, args.steps, args.seed)
+    speaking = Speaking(towers, heard, kept, criteria, directions, args.steps, args.seed)
     for step in range(1, args.steps + 1):
         loss = speaking.step()
         if step % 200 == 0:
-            placed = f", placed {placed_share(towers, findings, apart):.3f}" if apart else ""
-            print(f"step {step}: loss {loss:.3f}{placed}", flush=True)
-    network.text.learn_words(training_texts(data, kept))
+            share = f", placed {placed_share(towers, findings, apart):.3f}" if apart else ""
+            print(f"step {step}: loss {loss:.3f}{share}", flush=True)
+    phrases = [text for one in criteria for text in (*one.positive, *one.negative)]
+    network.text.learn_words([*training_texts(data, kept), *phrases])
     network.eval()
     write_weights(network, args.out)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
 from training.data import load_findings
-from training.directions import FIRST_SEED, Fitting, Placed, simulate_cells
+from training.directions import APART, FIRST_SEED, Fitting, Placed, simulate_cells
 from training.train import FS
 
 from ecgcam.models.families.mini import MiniSignalTower
@@ -21,7 +22,7 @@ def fitting(placed: Placed, tower: MiniSignalTower | None = None, steps: int = 6
     means = torch.cat([labels, torch.rand(80, 126) * 0.02], dim=1)
     spread = torch.linspace(0.5, 2, 128)
     directions = torch.nn.functional.normalize(torch.randn(2, 128), dim=1)
-    return Fitting(tower or MiniSignalTower(), means, labels, spread, directions, placed, steps, 0)
+    return Fitting(tower or MiniSignalTower(), means, labels, torch.zeros(128), spread, directions, 2, placed, steps, 0)
 
 
 def two_recordings() -> Placed:
@@ -30,13 +31,13 @@ def two_recordings() -> Placed:
     cells, truth = torch.zeros(2, 3, 128, 10), torch.zeros(2, 3, 10, dtype=torch.bool)
     truth[:, :2, 3:6] = True
     cells[:, :2, 0, 3:6], cells[:, :2, 1, 6:9] = 1.0, 1.0
-    return Placed(cells.half(), truth, [[0], [0]])
+    return Placed(cells.half(), truth, truth.any(dim=-1), [[0], [0]])
 
 
 def test_the_share_outside_is_that_of_grad_cam_worked_out_slowly() -> None:
     placed = two_recordings()
     one = fitting(placed)
-    found = one.outside([0, 1])
+    found, order = one.misplaced([0, 1])
     shares, gains = [], []
     for cells, truth in zip(placed.cells[0].float(), placed.truth[0], strict=True):
         means = cells.mean(-1).requires_grad_(True)
@@ -50,16 +51,19 @@ def test_the_share_outside_is_that_of_grad_cam_worked_out_slowly() -> None:
     weights = [gain - min(gains) for gain in gains[:2]]
     expected = sum(share * weight for share, weight in zip(shares, weights, strict=False)) / (sum(weights) + 5e-7)
     assert found.item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    # Both recordings are the same: the mean over two pairs of leads of log(1 + exp(difference)).
+    behind = [math.log1p(math.exp((gains[2] - gain) / APART)) for gain in gains[:2]]
+    assert order.item() == pytest.approx(sum(behind) / 2, rel=1e-4)
 
 
 def test_training_moves_maps_into_the_truth_and_leaves_the_cells() -> None:
     tower = MiniSignalTower()
     before = copy.deepcopy(tower)
     one = fitting(two_recordings(), tower)
-    first = one.outside([0, 1]).item()
+    first = one.misplaced([0, 1])[0].item()
     losses = [one.step()[0] for _ in range(60)]
     assert losses[-1] < losses[0]
-    assert one.outside([0, 1]).item() < max(0.2, first / 2)
+    assert one.misplaced([0, 1])[0].item() < max(0.2, first / 2)
     for part in ("stem", "stages"):
         for a, b in zip(getattr(before, part).parameters(), getattr(tower, part).parameters(), strict=True):
             assert torch.equal(a, b)

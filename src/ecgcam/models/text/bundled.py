@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ecgcam.models.text.vocabulary import phrases_of, vocabulary_prompts
+from ecgcam.records.criteria import all_criteria
 
 # Words of letters and digits; each CJK character is a word, since that script writes no spaces.
 _WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
@@ -39,8 +40,8 @@ def subwords(word: str, shortest: int = 3, longest: int = 5) -> list[str]:
 
 # Buckets of the hash of known words; many, so that an unknown word rarely shares one with a known word.
 KNOWN_BUCKETS = 1 << 16
-# The cosine below which a prompt is near no finding: 99 % of the vocabulary's phrases are above it.
-NEAR = 0.7
+# The cosine below which a prompt is near no finding: 95 % of the vocabulary's phrases are above it.
+NEAR = 0.75
 
 
 class BundledTextTower(nn.Module):
@@ -119,10 +120,17 @@ class BundledEncoder:
         return embedded
 
     def _nearest_findings(self, text: str, count: int = 3) -> tuple[list[str], float]:
-        """Return the vocabulary's prompts nearest to a prompt, and its cosine with the nearest or with "no" before one."""
-        known = vocabulary_prompts()
+        """Return the vocabulary's prompts nearest to a prompt, and its cosine with the nearest text trained on.
+
+        Those are the prompts, each with "no" before it, and a phrase for each criterion and one against it.
+        """
+        known, criteria = (
+            vocabulary_prompts(),
+            [side[0] for one in all_criteria() for side in (one.positive, one.negative) if side],
+        )
         with torch.no_grad():
-            embedded = nn.functional.normalize(self.encode([text, *known, *(f"no {one}" for one in known)]), dim=1)
+            texts = [text, *known, *(f"no {one}" for one in known), *criteria]
+            embedded = nn.functional.normalize(self.encode(texts), dim=1)
         cosines = embedded[1:] @ embedded[0]
         order = cosines[: len(known)].argsort(descending=True)[:count]
         return [known[int(i)] for i in order], float(cosines.max())
