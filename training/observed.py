@@ -28,7 +28,7 @@ from training.data import ROOT, WITHDRAWN, signal_of
 # Cells of the last stage: number i is at so many seconds times i.
 CELL_S, CELLS = 0.032, 313
 # Criteria of these show at single beats, which the waves of a criterion do not single out, or nowhere.
-NOWHERE = frozenset({"normal", "af", "flutter", "tachycardia", "bradycardia", "pvc", "pac", "paced"})
+NOWHERE = frozenset({"normal", "af", "flutter", "tachycardia", "bradycardia", "sinus-arrhythmia", "pvc", "pac", "paced"})
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ METHODS = {
         ),
         Method(
             name="dot-grad-cam",
-            shows="as grad-cam, for the score before the cosine's division; cells add up to the score",
+            shows="as grad-cam, for the score before the cosine's division",
             function="ecgcam.attribution.cam:grad_cam",
             paper="Selvaraju et al. 2017, equations 1 and 2, before the cosine's normalisation; ours, no paper",
             formula="Grad-CAM of e . t / |e| with |e| constant: G = (de/dA)' t / |e|. If a mean and linear maps follow, the "
