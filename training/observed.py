@@ -1,8 +1,8 @@
-"""What the criteria of `configs/criteria` say of PTB-XL's records, by our own measurements: the third stage trains on it.
+"""Criteria of `configs/criteria` on the records of PTB-XL, by our own measurements: the third stage trains on them.
 
     python -m training.observed --data PTBXL [MORE]
 
-Measured once and kept in `.cache` (19,500 records: ten minutes on two cores). No report and no statement says whether "QRS at
+Measured once and kept in `.cache` (19,500 records: ten minutes on two cores). No report and no statement gives whether "QRS at
 least 120 ms" holds, nor in which leads and where in the beat; the measurements do.
 """
 
@@ -28,7 +28,9 @@ from training.data import ROOT, WITHDRAWN, signal_of
 # Cells of the last stage: number i is at so many seconds times i.
 CELL_S, CELLS = 0.032, 313
 # Criteria of these show at single beats, which the waves of a criterion do not single out, or nowhere.
-NOWHERE = frozenset({"normal", "af", "flutter", "tachycardia", "bradycardia", "sinus-arrhythmia", "pvc", "pac", "paced"})
+NOWHERE = frozenset(
+    {"normal", "af", "flutter", "tachycardia", "bradycardia", "sinus-arrhythmia", "pvc", "pac", "paced"}
+)
 
 
 @dataclass(frozen=True)
