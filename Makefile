@@ -21,6 +21,7 @@ BIN    := $(VENV)/bin
 DATA   ?= .cache/recordings/ptbxl
 MORE   ?=
 LUDB   ?= .cache/recordings/ludb
+CINC   ?=
 RUN    ?= runs
 SEEDS  ?= 0
 SHIPPED ?= 1
@@ -141,7 +142,7 @@ evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.verdict --data $(DATA) --out benchmarks/results/verdict.json --page docs/evidence.md
 
 model-report: $(VENV)/.installed
-	$(BIN)/python -m training.card --data $(DATA) $(MORE) --ludb $(LUDB) --fold 9 --out docs/mini.md
+	$(BIN)/python -m training.card --data $(DATA) $(MORE) --ludb $(LUDB) $(if $(CINC),--cinc $(CINC)) --fold 9 --out docs/mini.md
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -W ignore -m benchmarks.bench

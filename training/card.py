@@ -1,6 +1,6 @@
 """Every figure of the model card, from the shipped weights, and the card made from them.
 
-    python -m training.card --data PTBXL [MORE] --ludb LUDB --fold 9 --out docs/mini.md
+    python -m training.card --data PTBXL [MORE] --ludb LUDB [--cinc CINC] --fold 9 --out docs/mini.md
 
 Most tables are of the first folder, the records of 500 Hz; one is of the fold's records in all folders, and of the others by
 themselves.
@@ -164,6 +164,21 @@ def ludb_table(model: EcgTextModel, folder: Path, findings: list[Finding]) -> st
     return "\n".join(lines)
 
 
+def cinc_table(model: EcgTextModel, folder: Path | None) -> dict[str, str]:
+    """AUROC on recordings of five other sources, and the mean over findings; empty without the folder."""
+    if folder is None:
+        return {"cinc": "| not measured | | | |", "cinc_records": "no", "cinc_macro": "not measured"}
+    windows, labels = measure.load_cinc(folder)
+    scores = measure.scores_of(model, windows, list(labels))
+    lines, found = [], []
+    for column, (prompt, known) in enumerate(labels.items()):
+        low, high = bootstrap_interval(known, scores[:, column], np.arange(len(known)))
+        found.append(auroc(known, scores[:, column]))
+        few = " (few)" if known.sum() < ENOUGH else ""
+        lines.append(f"| {prompt} | {int(known.sum())}{few} | {found[-1]:.3f} | {low:.3f} to {high:.3f} |")
+    return {"cinc": "\n".join(lines), "cinc_records": str(len(windows)), "cinc_macro": f"{np.mean(found):.3f}"}
+
+
 def criteria_table(model: EcgTextModel, data: PtbXl, rows: np.ndarray, observed: Observed) -> dict[str, str]:
     """AUROC of criteria's phrases against what was measured on the records: trained phrases, and phrases never trained on."""
     answers = observed.answers[observed.rows_of(data.ids[rows])].astype(float)
@@ -220,7 +235,7 @@ def seeds_table(data: PtbXl, findings: list[Finding]) -> str:
 
 
 def tables(
-    data: PtbXl, both: PtbXl, observed: Observed, findings: list[Finding], fold: int, ludb: Path
+    data: PtbXl, both: PtbXl, observed: Observed, findings: list[Finding], fold: int, ludb: Path, cinc: Path | None
 ) -> dict[str, str]:
     """The card's figures, as Markdown, by the names of its place holders."""
     model = load_model("mini", device="cpu")
@@ -252,6 +267,7 @@ def tables(
         "far": " | ".join(f"{share:.2f}" for share in far),
         "far_limit": f"{limit:.3f}",
         "ludb": ludb_table(model, ludb, findings),
+        **cinc_table(model, cinc),
         **words_tables(model, both, both.folds == fold, findings),
         **criteria_table(model, both, both.folds == fold, observed),
         "parameters": f"{sum(p.numel() for p in model.network.parameters()):,}",
@@ -265,6 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--ludb", type=Path, required=True)
+    parser.add_argument("--cinc", type=Path, help="recordings of PhysioNet/CinC 2021")
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/mini.md")
     args = parser.parse_args()
@@ -273,7 +290,7 @@ def main() -> None:
     first, both = (load_ptbxl(folders, FS, SAMPLES, findings, ROOT / ".cache") for folders in (args.data[0], args.data))
     observed = load_observed(args.data, ROOT / ".cache")
     text = TEMPLATE.read_text(encoding="utf-8")
-    for name, value in tables(first, both, observed, findings, args.fold, args.ludb).items():
+    for name, value in tables(first, both, observed, findings, args.fold, args.ludb, args.cinc).items():
         text = text.replace("{{" + name + "}}", value)
     args.out.write_text(text, encoding="utf-8")
 

@@ -12,7 +12,7 @@ import torch
 import wfdb
 
 from ecgcam.protocol.model import EcgTextModel
-from ecgcam.records import CANONICAL_LEADS, Record, take_window
+from ecgcam.records import CANONICAL_LEADS, Record, read_record, take_window
 from ecgcam.records.waves import find_waves
 from training.data import Finding
 from training.metrics import auroc
@@ -27,6 +27,21 @@ LUDB = {
     "lvh": r"Left ventricular hypertrophy",
     "irbbb": r"Incomplete right bundle branch block",
     "lafb": r"Left anterior hemiblock",
+}
+
+# Prompts, and the SNOMED CT codes that CinC 2021 gives recordings with them.
+CINC = {
+    "atrial fibrillation": {"164889003"},
+    "right bundle branch block": {"59118001", "713427006"},
+    "left bundle branch block": {"164909002", "733534002"},
+    "first degree AV block": {"270492004"},
+    "left anterior fascicular block": {"445118002"},
+    "left axis deviation": {"39732003"},
+    "right axis deviation": {"47665007"},
+    "premature atrial complexes": {"284470004", "63593006"},
+    "premature ventricular complexes": {"164884008", "427172004", "17338001"},
+    "sinus bradycardia": {"426177001"},
+    "sinus tachycardia": {"427084000"},
 }
 
 
@@ -168,6 +183,22 @@ def load_ludb(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         notes.append(path.read_text(encoding="utf-8"))
     labels = {name: np.array([float(bool(re.search(words, note))) for note in notes]) for name, words in LUDB.items()}
     return np.stack(windows), labels
+
+
+def load_cinc(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return windows in model space of the first ten seconds, and labels by prompt, of recordings with ``# Dx:`` headers."""
+    windows, codes = [], []
+    for path in sorted(folder.glob("*.hea")):
+        window = take_window(read_record(path), FS, SAMPLES)
+        signal = np.zeros((12, SAMPLES), np.float32)
+        rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
+        signal[rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
+        windows.append(signal)
+        found = re.search(r"^# ?Dx: ?(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        codes.append(set(re.split(r"[,\s]+", found[1].strip())) if found else set())
+    return np.stack(windows), {
+        name: np.array([float(bool(one & here)) for here in codes]) for name, one in CINC.items()
+    }
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
