@@ -31,8 +31,8 @@ def model() -> ecgcam.EcgTextModel:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recording")
-    write(simulate("af", 7), folder)
-    return folder / "af-7.hea"
+    write(simulate("af", 11), folder)
+    return folder / "af-11.hea"
 
 
 def test_other_phrases_for_the_same_finding_do_not_compete_in_rank(model: ecgcam.EcgTextModel, recording: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_misspelt_option_is_named(model: ecgcam.EcgTextModel, recording: Path)
 
 
 def test_arrays_with_rate_and_names(model: ecgcam.EcgTextModel) -> None:
-    known = simulate("af", 7)
+    known = simulate("af", 11)
     names = list(known.leads)
     (one,) = ecgcam.explain(known.signal, "af", model, fs=known.fs, lead_names=names, **QUICK)
     (turned,) = ecgcam.explain(known.signal.T, "af", model, fs=known.fs, lead_names=names, **QUICK)
@@ -69,7 +69,7 @@ def test_arrays_with_rate_and_names(model: ecgcam.EcgTextModel) -> None:
 def test_a_bad_recording_does_not_lose_the_good_ones(model: ecgcam.EcgTextModel, recording: Path) -> None:
     records = [recording, "nowhere.dat", recording]
     explanations = ecgcam.explain_many(records, "af", model, **QUICK)
-    assert next(explanations).meta["record"] == "af-7"
+    assert next(explanations).meta["record"] == "af-11"
     with pytest.raises(ecgcam.EcgcamError, match=r"nowhere.dat"):
         next(explanations)
     assert len(list(ecgcam.explain_many(records, "af", model, on_error="skip", **QUICK))) == 2
@@ -82,7 +82,7 @@ def test_a_bad_recording_does_not_lose_the_good_ones(model: ecgcam.EcgTextModel,
 
 
 def test_many_windows_are_explained_one_after_the_other(model: ecgcam.EcgTextModel) -> None:
-    signal = np.tile(simulate("af", 7).signal[6:7], 3)
+    signal = np.tile(simulate("af", 11).signal[6:7], 3)
     given: dict[str, Any] = {"fs": 500, "lead_names": ["V1"], **QUICK}
     starts = [one.time[0] for one in ecgcam.explain(signal, "af", model, all_windows=True, **given)]
     assert starts == [0.0, 10.0, 20.0]
@@ -104,10 +104,10 @@ def test_likeness_and_the_best_prompts(model: ecgcam.EcgTextModel, recording: Pa
 
 def test_run_writes_what_the_command_writes(model: ecgcam.EcgTextModel, recording: Path, tmp_path: Path) -> None:
     report = ecgcam.run([recording, tmp_path / "none.dat"], "af", out=tmp_path / "out", model=model, png=False, **QUICK)
-    assert [one["record"] for one in report.results] == ["af-7"]
+    assert [one["record"] for one in report.results] == ["af-11"]
     assert [name for name, _ in report.failures] == ["none"]
     (one,) = ecgcam.explain(recording, "af", model, **QUICK)
-    written = Explanation.load(tmp_path / "out/af-7/af")
+    written = Explanation.load(tmp_path / "out/af-11/af")
     assert written.meta["fingerprint"] == one.meta["fingerprint"] == report.results[0]["fingerprint"]
     again = ecgcam.run(recording, "af", out=tmp_path / "out", model=model, png=False, **QUICK)
     assert again.results[0]["fingerprint"] == report.results[0]["fingerprint"]
@@ -148,9 +148,9 @@ def test_one_model_in_several_threads(model: ecgcam.EcgTextModel, recording: Pat
 
 def test_an_explanation_shows_itself(model: ecgcam.EcgTextModel, recording: Path) -> None:
     (one,) = ecgcam.explain(recording, "af", model)
-    assert repr(one).startswith("<Explanation of 'af-7' for 'af' by grad-cam: score 0.")
+    assert repr(one).startswith("<Explanation of 'af-11' for 'af' by grad-cam: score 0.")
     assert len(repr(one)) < 200
-    assert one._repr_html_().startswith('<figure><img alt="af-7: af, by grad-cam" src="data:image/png;base64,iVBOR')
+    assert one._repr_html_().startswith('<figure><img alt="af-11: af, by grad-cam" src="data:image/png;base64,iVBOR')
     assert one.plot().axes
     assert one.plot_lead("V1").axes
     with pytest.raises(ecgcam.EcgcamError, match="`lead` V9: no such lead"):
@@ -171,7 +171,7 @@ def test_errors_are_value_errors_and_name_parameters(recording: Path) -> None:
 def test_notes_are_warnings_at_the_callers_line_and_nothing_is_printed(
     model: ecgcam.EcgTextModel, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    known = simulate("af", 7)
+    known = simulate("af", 11)
     with pytest.warns(ecgcam.EcgcamWarning, match="array: .*too large") as noted:
         ecgcam.explain(known.signal * 1000, "af", model, fs=known.fs, lead_names=list(known.leads), **QUICK)
     assert {note.filename for note in noted} == {__file__}
@@ -233,7 +233,7 @@ def test_a_verdict_in_one_sentence() -> None:
 @pytest.mark.parametrize("method", ["grad-cam", "integrated-gradients", "lead-occlusion"])
 def test_maps_as_tensors_are_those_of_explain(model: ecgcam.EcgTextModel, method: str) -> None:
     """Of two recordings, one with four leads: the model's rows, zero and NaN where it has no lead."""
-    known = simulate("af", 7)
+    known = simulate("af", 11)
     names = list(known.leads)
     four = [names.index(lead) for lead in ("V1", "V2", "V5", "V6")]
     options: dict[str, Any] = {"method": method, **({"options": {"steps": 4}} if "integrated" in method else {})}
@@ -274,7 +274,7 @@ def test_comparison_is_spearmans_correlation(model: ecgcam.EcgTextModel, recordi
     for row, lead in enumerate(a.leads):
         assert found.leads[lead] == pytest.approx(spearmanr(a.map[row], b.map[row]).statistic, abs=1e-6)
     assert found.gains == pytest.approx(1.0)
-    assert repr(found).startswith("<grad-cam and layer-cam on 'af-7': rank correlation of maps ")
+    assert repr(found).startswith("<grad-cam and layer-cam on 'af-11': rank correlation of maps ")
     assert ecgcam.compare(a, a).maps == pytest.approx(1.0)
     assert len(found.plot().axes) > len(a.plot().axes)
     assert '<img alt="' in found._repr_html_()
@@ -282,7 +282,7 @@ def test_comparison_is_spearmans_correlation(model: ecgcam.EcgTextModel, recordi
     (other,) = ecgcam.explain(recording, "af", model, check=False, seconds=5, start=2, **QUICK)
     with pytest.raises(ecgcam.EcgcamError, match="explain the same window"):
         ecgcam.compare(a, other)
-    (v1,) = ecgcam.explain(simulate("af", 7).signal[6], "af", model, fs=500, lead_names=["V1"], check=False, **QUICK)
+    (v1,) = ecgcam.explain(simulate("af", 11).signal[6], "af", model, fs=500, lead_names=["V1"], check=False, **QUICK)
     with pytest.raises(ecgcam.EcgcamError, match="`b`: has the leads V1"):
         ecgcam.compare(a, v1)
 
@@ -307,8 +307,8 @@ def test_means_by_class_take_arrays_of_one_name_apart(model: ecgcam.EcgTextModel
 def test_a_report_of_explanations_and_of_folders(model: ecgcam.EcgTextModel, recording: Path, tmp_path: Path) -> None:
     (one,) = ecgcam.explain(recording, "af", model, **QUICK)
     page = ecgcam.report(one, tmp_path / "one.html")
-    assert "af-7" in page.read_text(encoding="utf-8")
-    one.save(tmp_path / "results" / "af-7" / "af")
+    assert "af-11" in page.read_text(encoding="utf-8")
+    one.save(tmp_path / "results" / "af-11" / "af")
     (tmp_path / "results" / "bad").mkdir()
     (tmp_path / "results" / "bad" / "explanation.npz").write_bytes(b"x")
     with pytest.raises(ecgcam.EcgcamError, match=r"bad/explanation\.npz"):

@@ -54,7 +54,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lead_v1(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One lead of a simulated recording, V1, as an array of 10 s at 500 Hz: the quickest thing to explain."""
     path = tmp_path_factory.mktemp("array") / "v1.npy"
-    np.save(path, simulate("af", 7).signal[6])
+    np.save(path, simulate("af", 11).signal[6])
     return path
 
 

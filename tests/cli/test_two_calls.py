@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two recordings of one lead, another table of prompts, another checkpoint, another recording to compare with."""
     folder = tmp_path_factory.mktemp("data")
     for name, finding in (("a", "af"), ("b", "normal")):
-        np.save(folder / f"{name}.npy", np.tile(simulate(finding, 7).signal[6], 2))
+        np.save(folder / f"{name}.npy", np.tile(simulate(finding, 11).signal[6], 2))
     model = load_model("mini")
     rows = model.encode_text(["af", "lbbb"]).numpy()
     for name, order in (("t1", [0, 1]), ("t2", [1, 0])):

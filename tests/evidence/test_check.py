@@ -128,12 +128,12 @@ def test_padding_is_never_removed() -> None:
 
 
 def test_an_explanation_of_mini_is_checked_by_its_own_score() -> None:
-    """A long PR interval: the map of the prompt passes, the same map upside down does not."""
+    """Right bundle branch block: the map of the prompt passes, the same map upside down does not."""
     model = load_model("mini", device="cpu")
-    made = simulate("av-block-1", 4001)
-    window = next(windows_of(Record("av-block", made.signal, made.fs, made.leads), model.input))
+    made = simulate("rbbb", 4002)
+    window = next(windows_of(Record("rbbb", made.signal, made.fs, made.leads), model.input))
     settings = Settings(gradient=None)
-    text = "first degree AV block"
+    text = "right bundle branch block"
     explanation = maps_of(window, [text], model, settings)[text]
     prepared = prepare(window, model.input, settings)
     score = score_along(prepared, model.encode_text([text])[0], model)
