@@ -30,13 +30,8 @@ def take(source: Path, name: str) -> None:
 
 
 def explanations(folder: Path) -> None:
-    """The lead strip and page of the README's first command; the page in columns and the beats of its second."""
+    """The page in columns, and the beats."""
     demo, out = folder / "demo", folder / "out"
-    call("simulate", "af", "--seed", 7, "--out", demo)
-    af = "atrial fibrillation"
-    call("explain", demo / "af-7.dat", "--text", af, "--layout", "3x4", "--out", out, "--quiet")
-    take(out / "af-7/atrial-fibrillation/lead-V1.png", "lead-V1.png")
-    take(out / "af-7/atrial-fibrillation/page.png", "page.png")
     call("simulate", "lbbb", "--seed", 3, "--out", demo)
     left = "left bundle branch block"
     call("explain", demo / "lbbb-3.dat", "--text", left, "--waves", "--layout", "3x4", "--out", out, "--quiet")
@@ -70,14 +65,15 @@ def cohort(folder: Path) -> None:
 
 def report(folder: Path) -> None:
     """Two prompts side by side in a browser."""
-    texts = ("--text", "atrial fibrillation", "--text", "normal ECG")
-    call("explain", folder / "demo/af-7.dat", *texts, "--out", folder / "pair", "--no-png", "--quiet", "--report")
+    left = "left bundle branch block"
+    texts = ("--text", left, "--text", "normal ECG")
+    call("explain", folder / "demo/lbbb-3.dat", *texts, "--out", folder / "pair", "--no-png", "--quiet", "--report")
     (page_file,) = (folder / "pair").glob("*.html")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(page_file.as_uri())
-        page.select_option("#prompt-a", label="atrial fibrillation")
+        page.select_option("#prompt-a", label=left)
         page.select_option("#prompt-b", label="normal ECG")
         page.evaluate("document.querySelector('#traces').scrollIntoView()")
         page.locator(".trace").nth(1).hover()
