@@ -70,6 +70,7 @@ def test_durations_peak_time_and_notches_of_a_qrs() -> None:
     # 1 + 11 samples before R, its middle is 10 samples on.
     assert values["r_peak_ms"] == pytest.approx(2 * (1 + 11 + 10))
     assert values["net_mv"] == pytest.approx(0.8)
+    assert values["qrs_mv"] == pytest.approx(1.2)  # from the lowest to the highest
     assert values["notches"] == 0
     notched = np.concatenate([[0.0], triangle(1.0, 21)[:14], triangle(1.0, 21)[7:], [0.0]])
     assert qrs_values(notched, FS)["notches"] == 1

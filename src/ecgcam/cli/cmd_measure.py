@@ -202,13 +202,17 @@ def _table(measured: Measurements, several: bool, every: bool) -> Iterator[str]:
         yield ""
 
 
+_ONE = {"beats": "beat", "leads": "lead", "notches": "notch"}
+
+
 def _criteria_lines(measured: Measurements, every: bool) -> Iterator[str]:
     """Yield a line for each criterion if `every`, else one for each finding whose criteria all hold."""
     by_finding: dict[str, list[str]] = {}
     open_: set[str] = set()
     for name, result in measured.criteria.items():
         finding, _, short = name.partition("/")
-        value = "not measured" if result.value is None else f"{result.value:.3g} {result.unit}".strip()
+        unit = _ONE.get(result.unit, result.unit) if result.value == 1 else result.unit
+        value = "not measured" if result.value is None else f"{result.value:.3g} {unit}".strip()
         where = f" in {', '.join(result.leads)}" if result.leads else ""
         if every:
             answer = {True: "holds", False: "does not hold", None: "cannot be decided"}[result.holds]

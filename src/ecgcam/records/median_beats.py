@@ -16,7 +16,7 @@ LeadValues = dict[str, float | str | None]
 # What is measured in a lead, with its unit; in this order in tables.
 LEAD_VALUES = {
     "p_mv": "mV", "p_ms": "ms", "q_mv": "mV", "q_ms": "ms", "r_mv": "mV", "r_ms": "ms", "s_mv": "mV", "s_ms": "ms",
-    "r2_mv": "mV", "r2_ms": "ms", "net_mv": "mV", "r_peak_ms": "ms", "notches": "", "pattern": "",
+    "r2_mv": "mV", "r2_ms": "ms", "net_mv": "mV", "qrs_mv": "mV", "r_peak_ms": "ms", "notches": "", "pattern": "",
     "st_j_mv": "mV", "st_40_mv": "mV", "st_mv": "mV", "st_80_mv": "mV", "st_slope_mv_s": "mV/s", "t_mv": "mV", "error_mv": "mV",
 }  # fmt: skip
 
@@ -201,7 +201,8 @@ def qrs_values(signal: Floats, fs: float, least: float = _LEAST_WAVE) -> LeadVal
             names.append((name, number))
     for name, number in names:
         values |= {f"{name}_mv": height[number], f"{name}_ms": length[number]}
-    values["net_mv"] = max([0.0, *height]) + min([0.0, *height])
+    highest, lowest = max([0.0, *height]), min([0.0, *height])
+    values["net_mv"], values["qrs_mv"] = highest + lowest, highest - lowest
     values["pattern"] = _pattern(height, bool(positive))
     values["r_peak_ms"] = values["notches"] = None
     if positive:
