@@ -51,7 +51,7 @@ WRITERS: dict[str, Callable[[Path, Whole], object]] = {
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
     """A folder with a good and a damaged file of each format, and a long recording at 360.1 Hz; the numbers of good and bad."""
     folder = tmp_path_factory.mktemp("mixed")
-    row = np.round(simulate("af", 7).signal[6] * 1000).astype(np.int64)
+    row = np.round(simulate("af", 11).signal[6] * 1000).astype(np.int64)
     for name, write in WRITERS.items():
         for place in (f"a-{name}", f"b-{name}"):
             write(folder / place, row)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_model", "here")
 @pytest.fixture
 def five(tmp_path: Path) -> Path:
     """Five WFDB recordings of one lead, `r0` to `r4`."""
-    signal = np.round(simulate("af", 7).signal[6] * 1000)
+    signal = np.round(simulate("af", 11).signal[6] * 1000)
     for i in range(5):
         wfdb_of(tmp_path / "in", f"r{i}", signal * (1 + i / 10))
     return tmp_path / "in"
@@ -190,7 +190,7 @@ def test_in_the_middle_of_a_long_recording(
     ecgcam: Run, here: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     """Five minutes, read in parts: the windows of the first parts are there, and the others are made by `--resume`."""
-    beats = np.tile(np.round(simulate("af", 7).signal[6] * 1000), 36)
+    beats = np.tile(np.round(simulate("af", 11).signal[6] * 1000), 36)
     wfdb_of(here / "in", "long", beats)
     shutil.copytree(here / "in", here / "as it was")
     whole = ecgcam("explain", "in/long.hea", *FLAGS, "--all", "--out", "whole", "--jobs", "1")

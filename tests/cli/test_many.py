@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_model", "here")
 def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six recordings of one lead, `r0` to `r5`, and one that is none, `bad`."""
     folder = tmp_path_factory.mktemp("six")
-    signal_mv = simulate("af", 7).signal[6:7]
+    signal_mv = simulate("af", 11).signal[6:7]
     for i in range(6):
         np.savez(folder / f"r{i}.npz", signal=signal_mv * (1 + i / 10), fs=500, leads=["V1"])
     (folder / "bad.npy").write_text("hello")

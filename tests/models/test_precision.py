@@ -65,7 +65,7 @@ def test_where_the_processor_lacks_it_it_is_refused(
     with pytest.raises(EcgcamError, match="this processor does not compute in bfloat16"):
         check_precision("bf16", "cpu")
     check_precision("fp32", "cpu")
-    np.save(f"{tmp_path}/v1.npy", simulate("af", 7).signal[6])
+    np.save(f"{tmp_path}/v1.npy", simulate("af", 11).signal[6])
     call = [
         "explain",
         f"{tmp_path}/v1.npy",
