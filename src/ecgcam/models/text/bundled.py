@@ -124,10 +124,8 @@ class BundledEncoder:
 
         Those are the prompts, each with "no" before it, and a phrase for each criterion and one against it.
         """
-        known, criteria = (
-            vocabulary_prompts(),
-            [side[0] for one in all_criteria() for side in (one.positive, one.negative) if side],
-        )
+        known = vocabulary_prompts()
+        criteria = [side[0] for one in all_criteria() for side in (one.positive, one.negative) if side]
         with torch.no_grad():
             texts = [text, *known, *(f"no {one}" for one in known), *criteria]
             embedded = nn.functional.normalize(self.encode(texts), dim=1)
