@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ecgcam.models.text.vocabulary import other_words
-from ecgcam.records import CANONICAL_LEADS, read_record, take_window
+from ecgcam.records import CANONICAL_LEADS, Record, read_record, take_window
 from ecgcam.records.resampling import resample
 from ecgcam.records.simulator import FINDINGS as MADE
 from ecgcam.records.simulator import TRAINING_SEEDS, simulate_batch
@@ -254,7 +254,14 @@ def _kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 def _windows(folder: Path, names: list[str], fs: float, samples: int) -> np.ndarray:
     windows = np.zeros((len(names), len(CANONICAL_LEADS), samples), np.float16)
     for i, name in enumerate(names):
-        window = take_window(read_record(folder / name), fs, samples)
-        rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
-        windows[i, rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
+        windows[i] = in_model_space(read_record(folder / name), fs, samples)
     return windows
+
+
+def in_model_space(record: Record, fs: float, samples: int) -> np.ndarray:
+    """Return the first window (12, samples) of a record as mini takes it: mV less each lead's median, 0 where it has no lead."""
+    window = take_window(record, fs, samples)
+    signal = np.zeros((len(CANONICAL_LEADS), samples), np.float32)
+    rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
+    signal[rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
+    return signal

@@ -94,7 +94,7 @@ def real_cells(
     """Take the last cells of each lead alone of real recordings with a finding, and where its criteria hold as their truth."""
     rng = np.random.default_rng([seed, 7])
     here = np.isin(data.folds, list(folds))
-    criteria = all_criteria()
+    criteria, rows = all_criteria(), observed.rows_of(data.ids)
     cells, truth, shows, columns = [], [], [], []
     for column, finding in enumerate(findings):
         mine = [i for i, one in enumerate(criteria) if one.finding == finding.name]
@@ -102,7 +102,7 @@ def real_cells(
             continue
         taken = 0
         for row in rng.permutation(np.flatnonzero(here & (data.labels[:, column] == 1))):
-            where, leads = observed.places(int(observed.rows_of(data.ids[row : row + 1])[0]), mine)
+            where, leads = observed.places(int(rows[row]), mine)
             if where.any():
                 found = _alone(tower, data.windows[row])
                 cells.append(found)

@@ -12,9 +12,9 @@ import torch
 import wfdb
 
 from ecgcam.protocol.model import EcgTextModel
-from ecgcam.records import CANONICAL_LEADS, Record, read_record, take_window
+from ecgcam.records import Record, read_record
 from ecgcam.records.waves import find_waves
-from training.data import Finding
+from training.data import Finding, in_model_space
 from training.metrics import auroc
 from training.train import FS, SAMPLES, embed
 
@@ -175,11 +175,7 @@ def load_ludb(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     for path in headers:
         raw = wfdb.rdrecord(str(path.with_suffix("")), physical=False)
         record = Record.from_channels(path.stem, raw.d_signal.T / 1000.0, raw.fs, raw.sig_name, source=str(path))
-        window = take_window(record, FS, SAMPLES)
-        rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
-        signal = np.zeros((12, SAMPLES), np.float32)
-        signal[rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
-        windows.append(signal)
+        windows.append(in_model_space(record, FS, SAMPLES))
         notes.append(path.read_text(encoding="utf-8"))
     labels = {name: np.array([float(bool(re.search(words, note))) for note in notes]) for name, words in LUDB.items()}
     return np.stack(windows), labels
@@ -189,11 +185,7 @@ def load_cinc(folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return windows in model space of the first ten seconds, and labels by prompt, of recordings with ``# Dx:`` headers."""
     windows, codes = [], []
     for path in sorted(folder.glob("*.hea")):
-        window = take_window(read_record(path), FS, SAMPLES)
-        signal = np.zeros((12, SAMPLES), np.float32)
-        rows = [CANONICAL_LEADS.index(lead) for lead in window.leads]
-        signal[rows] = window.signal - np.median(window.signal, axis=1, keepdims=True)
-        windows.append(signal)
+        windows.append(in_model_space(read_record(path), FS, SAMPLES))
         found = re.search(r"^# ?Dx: ?(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
         codes.append(set(re.split(r"[,\s]+", found[1].strip())) if found else set())
     return np.stack(windows), {
